@@ -1,0 +1,648 @@
+//! The named conversions of mapping rows: HL7 data types to FHIR data types.
+//!
+//! Each takes one HL7 value and gives a FHIR value, nothing, or a fault. A fault names what is wrong, never the value.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+
+use crate::fhir::{Json, Primitive};
+use crate::hl7v2::{Timestamp, Value, Zone};
+use crate::record::{Blob, sha256_hex};
+
+/// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConversionDoc {
+    /// Name in `as = "…"`.
+    pub name: &'static str,
+    /// FHIR types it can fill.
+    pub makes: &'static [&'static str],
+    /// One line on what it does.
+    pub about: &'static str,
+    /// HL7 text of the example.
+    pub from: &'static str,
+    /// FHIR JSON of the example.
+    pub to: &'static str,
+}
+
+/// A named conversion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conversion {
+    Text,
+    Boolean,
+    Integer,
+    Decimal,
+    Date,
+    DateTime,
+    Instant,
+    Address,
+    ContactPoint,
+    XcnName,
+    NdlName,
+    Coded,
+    Attachment,
+    ObservationValue,
+    EndOfAppointment,
+}
+
+const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
+
+/// Every conversion, in the order of the documentation.
+pub const CONVERSIONS: &[ConversionDoc] = &[
+    doc("text", TEXT_TYPES, "The text, unescaped, without blanks at the ends; what a row does without `as`.", r"Smith \T\ Sons", r#""Smith & Sons""#),
+    doc("boolean", &["boolean"], "`Y` or `N` of table 0136.", "Y", "true"),
+    doc("integer", &["integer", "positiveInt", "unsignedInt"], "A whole number.", "7", "7"),
+    doc("decimal", &["decimal"], "A number, with the zeros the sender wrote.", "4.20", "4.20"),
+    doc("date", &["date"], "The date of a time stamp, in its precision.", "19700101", r#""1970-01-01""#),
+    doc("date-time", &["dateTime"], "A time stamp in its precision; a time gets the feed's zone.", "202407010930", r#""2024-07-01T09:30:00+01:00""#),
+    doc("instant", &["instant", "dateTime"], "A time stamp as an instant; missing parts are 01 or 0.", "202407010930", r#""2024-07-01T09:30:00+01:00""#),
+    doc("address", &["Address"], "XAD.", "Flat 1^1, The Road^London^^SW1A 1AA^GBR", r#"{"line":["Flat 1","1, The Road"],"city":"London","postalCode":"SW1A 1AA","country":"GBR"}"#),
+    doc("contact-point", &["ContactPoint"], "XTN, also in the forms UK systems send; `with` is the use when the value names none.", "07123456789^PRS", r#"{"system":"phone","value":"07123456789","use":"mobile"}"#),
+    doc("xcn-name", &["string"], "The name in XCN or XPN as people read it.", "^Jones^Stuart^James^^Dr", r#""Dr Stuart James Jones""#),
+    doc("ndl-name", &["string"], "The name in the first component of NDL.", "1&Jones&Stuart&&&Dr", r#""Dr Stuart Jones""#),
+    doc("coded", &["CodeableConcept"], "CE or CWE: both triplets and the text.", "B3588^TSH", r#"{"coding":[{"code":"B3588","display":"TSH"}],"text":"TSH"}"#),
+    doc("attachment", &["Attachment"], "ED: decoded once, kept as a blob named by its hash; `title` gives paths for the title.", "^TEXT^HTML^A^<p>Hello</p>", r#"{"contentType":"text/html","url":"Binary/b1cd1ee3f9cf9b33457fb22e2ddf11aef2bb2bf4f4ee06d8af0ccb0ed9a8a6b3","size":12}"#),
+    doc("observation-value", &["Observation.value[x]"], "OBX-5 by OBX-2, with the unit of OBX-6.", "NM … 4.20 … mU/L", r#"{"valueQuantity":{"value":4.20,"unit":"mU/L"}}"#),
+    doc("end-of-appointment", &["instant"], "The end as given, else the start of SCH-11.4 plus the duration of SCH-9 in the unit of SCH-10.", "20240701093000", r#""2024-07-01T09:30:00+01:00""#),
+];
+
+const fn doc(
+    name: &'static str,
+    makes: &'static [&'static str],
+    about: &'static str,
+    from: &'static str,
+    to: &'static str,
+) -> ConversionDoc {
+    ConversionDoc { name, makes, about, from, to }
+}
+
+const ORDER: [Conversion; 15] = [
+    Conversion::Text,
+    Conversion::Boolean,
+    Conversion::Integer,
+    Conversion::Decimal,
+    Conversion::Date,
+    Conversion::DateTime,
+    Conversion::Instant,
+    Conversion::Address,
+    Conversion::ContactPoint,
+    Conversion::XcnName,
+    Conversion::NdlName,
+    Conversion::Coded,
+    Conversion::Attachment,
+    Conversion::ObservationValue,
+    Conversion::EndOfAppointment,
+];
+
+impl Conversion {
+    pub(super) fn named(name: &str) -> Option<Conversion> {
+        CONVERSIONS.iter().position(|doc| doc.name == name).and_then(|index| ORDER.get(index).copied())
+    }
+
+    pub(super) fn doc(self) -> &'static ConversionDoc {
+        let index = ORDER.iter().position(|other| *other == self).unwrap_or_default();
+        &CONVERSIONS[index]
+    }
+}
+
+/// What a conversion can make of a value: nothing when there is nothing to say.
+pub(super) type Converted = Result<Option<Json>, &'static str>;
+
+/// Text, trimmed; nothing when that leaves nothing.
+pub(super) fn text(value: Value<'_>) -> Option<Json> {
+    let text = value.trimmed();
+    (!text.is_empty()).then(|| Json::String(printable(&text)))
+}
+
+/// FHIR strings hold no control characters but tab and line ends.
+fn printable(text: &str) -> String {
+    let bad = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    if text.contains(bad) { text.replace(bad, " ") } else { text.to_owned() }
+}
+
+pub(super) fn boolean(value: Value<'_>) -> Converted {
+    match &*value.trimmed() {
+        "" => Ok(None),
+        "Y" | "y" => Ok(Some(Json::Bool(true))),
+        "N" | "n" => Ok(Some(Json::Bool(false))),
+        _ => Err("must be Y or N"),
+    }
+}
+
+pub(super) fn integer(value: Value<'_>) -> Converted {
+    let text = value.trimmed();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number: i32 = text.parse().map_err(|_| "must be a whole number")?;
+    Ok(Json::number(&number.to_string()))
+}
+
+/// A plain number as JSON spells it, keeping the digits after the point: `+1` and `01` lose what JSON has no form for.
+pub(super) fn plain_number(text: &str) -> Option<Json> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
+    let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if digits.len() > 40 || !numeric(whole) || !fraction.is_none_or(|part| !part.is_empty() && numeric(part)) {
+        return None;
+    }
+    if whole.is_empty() && fraction.is_none() {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let whole = if whole.is_empty() { "0" } else { whole };
+    match fraction {
+        Some(fraction) => Json::number(&format!("{sign}{whole}.{fraction}")),
+        None => Json::number(&format!("{sign}{whole}")),
+    }
+}
+
+pub(super) fn decimal(value: Value<'_>) -> Converted {
+    let text = value.trimmed();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    plain_number(&text).map(Some).ok_or("must be a number")
+}
+
+const BAD_TIME: &str = "is not a time stamp (YYYY[MM[DD[HH[MM[SS[.SSS]]]]]][+/-ZZZZ], whole parts and a real date)";
+
+/// The time stamp of a value; none when it is blank.
+pub(super) fn timestamp(value: Value<'_>) -> Result<Option<Timestamp>, &'static str> {
+    let text = value.trimmed();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Timestamp::parse(&text).map(Some).map_err(|_| BAD_TIME)
+}
+
+pub(super) fn date(value: Value<'_>) -> Converted {
+    Ok(timestamp(value)?.map(|time| Json::String(time.fhir_date())))
+}
+
+pub(super) fn date_time(value: Value<'_>, zone: &Zone) -> Converted {
+    Ok(timestamp(value)?.map(|time| Json::String(time.fhir_date_time(zone))))
+}
+
+pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
+    Ok(timestamp(value)?.map(|time| Json::String(time.fhir_instant(zone))))
+}
+
+/// XAD (v2-to-fhir XAD[Address]).
+pub(super) fn address(value: Value<'_>) -> Option<Json> {
+    let part = |n: usize| text(value.component(n));
+    let street = value.component(1);
+    let mut lines: Vec<Json> = Vec::new();
+    if street.subcomponents().count() > 1 {
+        lines.extend(text(street.subcomponent(3)).into_iter().chain(text(street.subcomponent(1))));
+    } else {
+        lines.extend(text(street));
+    }
+    lines.extend(part(2));
+    let mut members: Vec<(&'static str, Json)> = Vec::new();
+    let usage = match &*value.component(7).trimmed() {
+        "H" => Some("home"),
+        "B" | "O" => Some("work"),
+        "C" => Some("temp"),
+        "BA" => Some("old"),
+        _ => None,
+    };
+    if !lines.is_empty() {
+        members.push(("line", Json::Array(lines)));
+    }
+    for (name, n) in [("city", 3), ("state", 4), ("postalCode", 5), ("country", 6)] {
+        members.extend(part(n).map(|text| (name, text)));
+    }
+    if members.is_empty() {
+        return None;
+    }
+    if let Some(usage) = usage {
+        members.insert(0, ("use", Json::string(usage)));
+    }
+    Some(Json::object(members))
+}
+
+/// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5).
+pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Option<Json> {
+    let part = |n: usize| value.component(n).trimmed();
+    let (first, mail) = (part(1), part(4));
+    let (use_code, equipment) = (part(2).to_uppercase(), part(3).to_uppercase());
+    let is_mail = |text: &str| text.contains('@');
+    let (system, text): (&str, Cow<'_, str>) = if is_mail(&mail) {
+        ("email", mail)
+    } else if is_mail(&first) {
+        ("email", first)
+    } else {
+        let number = if !part(12).is_empty() {
+            part(12)
+        } else if !part(7).is_empty() {
+            let pieces = [part(5), part(6), part(7)];
+            let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
+            let extension = part(8);
+            let joined = if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
+            Cow::Owned(joined)
+        } else {
+            first
+        };
+        let system = match (use_code.as_str(), equipment.as_str()) {
+            ("FAX", _) | (_, "FX" | "FAX") => "fax",
+            ("BPN", _) | (_, "BP" | "SAT") => "pager",
+            ("NET" | "EMAIL", _) | (_, "INTERNET" | "X.400") => "email",
+            _ => "phone",
+        };
+        (system, number)
+    };
+    if text.is_empty() {
+        return None;
+    }
+    let usage = match (use_code.as_str(), equipment.as_str()) {
+        ("PRS" | "MOBILE" | "MOB", _) | (_, "CP" | "MOBILE") if system == "phone" => Some("mobile"),
+        ("PRN" | "HOME", _) => Some("home"),
+        ("WPN" | "WORK", _) => Some("work"),
+        ("ORN" | "VHN", _) => Some("temp"),
+        _ => default_use,
+    };
+    let mut members =
+        vec![("system", Json::string(system)), ("value", Json::String(printable(&text)))];
+    if let Some(usage) = usage {
+        members.push(("use", Json::string(usage)));
+    }
+    Some(Json::object(members))
+}
+
+/// "Dr Stuart James Jones" of XCN components 2 to 6, else the id in component 1.
+pub(super) fn xcn_name(value: Value<'_>) -> Option<Json> {
+    let part = |n: usize| value.component(n).trimmed();
+    let family = value.component(2).subcomponent(1).trimmed();
+    let parts = [part(6), part(3), part(4), family, part(5)];
+    name_of(&parts).or_else(|| text(value.component(1)))
+}
+
+/// The same of the sub-components of NDL-1.
+pub(super) fn ndl_name(value: Value<'_>) -> Option<Json> {
+    let person = value.component(1);
+    let part = |n: usize| person.subcomponent(n).trimmed();
+    let parts = [part(6), part(3), part(4), part(2), part(5)];
+    name_of(&parts).or_else(|| text(person.subcomponent(1)))
+}
+
+fn name_of(parts: &[Cow<'_, str>]) -> Option<Json> {
+    let parts: Vec<&str> = parts.iter().map(|part| &**part).filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| Json::String(printable(&parts.join(" "))))
+}
+
+/// CE or CWE (v2-to-fhir CWE[CodeableConcept]).
+pub(super) fn coded(value: Value<'_>) -> Option<Json> {
+    let mut codings = Vec::new();
+    for first in [1, 4] {
+        let code = value.component(first).trimmed();
+        if code.is_empty() {
+            continue;
+        }
+        let mut coding = Vec::with_capacity(3);
+        if let Some(system) = coding_system(&value.component(first + 2).trimmed()) {
+            coding.push(("system", Json::String(system.into_owned())));
+        }
+        coding.push(("code", Json::String(collapse(&code))));
+        coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
+        codings.push(Json::object(coding));
+    }
+    let words = [9, 2, 5, 1, 4].into_iter().find_map(|n| text(value.component(n)));
+    let mut members = Vec::with_capacity(2);
+    if !codings.is_empty() {
+        members.push(("coding", Json::Array(codings)));
+    }
+    members.push(("text", words?));
+    Some(Json::object(members))
+}
+
+/// A FHIR code has single blanks only.
+fn collapse(code: &str) -> String {
+    code.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The URI of a coding system named as in HL7 table 0396 or as UK systems do; none when it is not known.
+fn coding_system(name: &str) -> Option<Cow<'static, str>> {
+    let known = match name.to_uppercase().as_str() {
+        "LN" | "LOINC" => "http://loinc.org",
+        "SCT" | "SNOMED" | "SNOMED CT" | "SNOMED-CT" | "SNOMEDCT" => "http://snomed.info/sct",
+        "I10" | "ICD10" | "ICD-10" => "http://hl7.org/fhir/sid/icd-10",
+        "UCUM" => UCUM,
+        "READ" | "READ2" | "RDCT" => "http://read.info/readv2",
+        "CTV3" => "http://read.info/ctv3",
+        "DMD" | "DM+D" => "https://dmd.nhs.uk",
+        _ => return None,
+    };
+    Some(Cow::Borrowed(known))
+}
+
+const UCUM: &str = "http://unitsofmeasure.org";
+
+/// Quantity of a number and the unit in OBX-6.
+pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
+    let mut members = vec![("value", number)];
+    if let Some(comparator) = comparator {
+        members.push(("comparator", Json::string(comparator)));
+    }
+    if let Some(unit) = unit.filter(Value::is_valued) {
+        let code = unit.component(1).trimmed();
+        members.extend(text(unit.component(2)).or_else(|| text(unit.component(1))).map(|words| ("unit", words)));
+        if !code.is_empty()
+            && let Some(system) = coding_system(&unit.component(3).trimmed())
+        {
+            members.push(("system", Json::String(system.into_owned())));
+            members.push(("code", Json::String(collapse(&code))));
+        }
+    }
+    Json::object(members)
+}
+
+/// What an Observation's value became: the index of the element among [`VALUE_ELEMENTS`], and its content.
+pub(super) const VALUE_ELEMENTS: [&str; 7] = [
+    "valueQuantity",
+    "valueCodeableConcept",
+    "valueString",
+    "valueDateTime",
+    "valueTime",
+    "valueRange",
+    "valueRatio",
+];
+
+/// OBX-5 by OBX-2 (mapping-pitfalls 11); `lines` is the text when it is text.
+pub(super) fn observation_value(
+    value: Value<'_>,
+    value_type: &str,
+    unit: Option<Value<'_>>,
+    zone: &Zone,
+) -> Option<(usize, Json)> {
+    let words = || {
+        let lines: Vec<String> = value.repetitions().map(|line| printable(&line.formatted())).collect();
+        let joined = lines.join("\n");
+        let joined = joined.trim_end();
+        (!joined.trim().is_empty()).then(|| (2, Json::string(joined)))
+    };
+    if !value.is_valued() {
+        return None;
+    }
+    let first = value.repetition(1);
+    match value_type {
+        "NM" => match plain_number(&first.trimmed()) {
+            Some(number) => Some((0, quantity(number, unit, None))),
+            None => words(),
+        },
+        "ST" if unit.is_some_and(|unit| unit.is_valued()) => match plain_number(&value.trimmed()) {
+            Some(number) => Some((0, quantity(number, unit, None))),
+            None => words(),
+        },
+        "SN" => structured_numeric(first, unit).or_else(words),
+        "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first).map(|concept| (1, concept)),
+        "DT" | "TS" | "DTM" => match timestamp(first) {
+            Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
+            Ok(None) | Err(_) => words(),
+        },
+        "TM" => match time_of_day(&first.trimmed()) {
+            Some(time) => Some((4, Json::String(time))),
+            None => words(),
+        },
+        // A document is no value; the report carries it.
+        "ED" => None,
+        _ => words(),
+    }
+}
+
+/// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).
+fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+    let comparator = value.component(1).trimmed();
+    let comparator = match &*comparator {
+        "" | "=" => None,
+        "<" | ">" | "<=" | ">=" => Some(comparator.into_owned()),
+        _ => return None,
+    };
+    let first = plain_number(&value.component(2).trimmed());
+    let second = plain_number(&value.component(4).trimmed());
+    match (&*value.component(3).trimmed(), first, second) {
+        ("", Some(number), None) => Some((0, quantity(number, unit, comparator.as_deref()))),
+        ("-", Some(low), Some(high)) if comparator.is_none() => {
+            let range = Json::object([("low", quantity(low, unit, None)), ("high", quantity(high, unit, None))]);
+            Some((5, range))
+        }
+        (":" | "/", Some(top), Some(bottom)) if comparator.is_none() => {
+            let ratio =
+                Json::object([("numerator", quantity(top, unit, None)), ("denominator", quantity(bottom, None, None))]);
+            Some((6, ratio))
+        }
+        _ => None,
+    }
+}
+
+fn time_of_day(text: &str) -> Option<String> {
+    let digits: Vec<u8> = text.bytes().take_while(u8::is_ascii_digit).collect();
+    let two = |at: usize| -> Option<u8> { Some((digits.get(at)? - b'0') * 10 + (digits.get(at + 1)? - b'0')) };
+    let (hour, minute, second) = (two(0)?, two(2)?, two(4).unwrap_or(0));
+    (hour < 24 && minute < 60 && second < 60).then(|| format!("{hour:02}:{minute:02}:{second:02}"))
+}
+
+/// ED: type, encoding and data, decoded once (mapping-pitfalls 13).
+pub(super) fn attachment(value: Value<'_>, title: Option<Json>) -> Result<Option<(Json, Blob)>, &'static str> {
+    let data = value.component(5);
+    if !data.is_valued() {
+        return Ok(None);
+    }
+    let content_type = media_type(&value.component(2).trimmed(), &value.component(3).trimmed())
+        .ok_or("component 2 and 3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
+    let encoding = value.component(4).trimmed().to_uppercase();
+    let bytes = match encoding.as_str() {
+        "BASE64" => decode_base64(data.raw()).ok_or("component 5 is not valid Base64")?,
+        "HEX" => decode_hex(data.raw()).ok_or("component 5 is not valid hexadecimal")?,
+        "A" | "" => Bytes::from(data.formatted().into_owned().into_bytes()),
+        _ => return Err("component 4 (encoding) must be Base64, Hex or A"),
+    };
+    let blob = Blob { id: sha256_hex(&[content_type.as_bytes(), b"\0", &bytes]), content_type, bytes };
+    let mut members = vec![
+        ("contentType", Json::String(blob.content_type.clone().into_owned())),
+        ("url", Json::String(format!("Binary/{}", blob.id))),
+    ];
+    members.extend(Json::number(&blob.bytes.len().to_string()).map(|size| ("size", size)));
+    members.extend(title.map(|title| ("title", title)));
+    Ok(Some((Json::object(members), blob)))
+}
+
+/// The media type of ED components 2 and 3, as senders really write them.
+fn media_type(kind: &str, subtype: &str) -> Option<Cow<'static, str>> {
+    let (kind, subtype) = (kind.to_uppercase(), subtype.to_uppercase());
+    let name = if subtype.is_empty() { kind.rsplit('/').next().unwrap_or_default() } else { subtype.as_str() };
+    let known = match name {
+        "PDF" => "application/pdf",
+        "HTML" | "HTM" | "X-HL7-CDA-LEVEL-ONE" => "text/html",
+        "MSWORD" | "DOC" => "application/msword",
+        "DOCX" | "VND.OPENXMLFORMATS-OFFICEDOCUMENT.WORDPROCESSINGML.DOCUMENT" => {
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+        }
+        "RTF" => "application/rtf",
+        "PLAIN" | "TXT" | "TEXT" => "text/plain",
+        "XML" => "application/xml",
+        "JPEG" | "JPG" => "image/jpeg",
+        "PNG" => "image/png",
+        "GIF" => "image/gif",
+        "TIFF" | "TIF" => "image/tiff",
+        "DICOM" => "application/dicom",
+        _ => return None,
+    };
+    Some(Cow::Borrowed(known))
+}
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Base64, with the line ends senders put into it.
+fn decode_base64(raw: &[u8]) -> Option<Bytes> {
+    let clean = without_breaks(raw);
+    BASE64.decode(&*clean).ok().map(Bytes::from)
+}
+
+/// Hexadecimal digits, blanks between them ignored.
+fn decode_hex(raw: &[u8]) -> Option<Bytes> {
+    let clean = without_breaks(raw);
+    let digits: Option<Vec<u8>> = clean.iter().map(|&byte| char::from(byte).to_digit(16).map(|d| d as u8)).collect();
+    let digits = digits?;
+    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// Bytes without blanks, line ends and `\.br\`; borrowed when there are none.
+fn without_breaks(raw: &[u8]) -> Cow<'_, [u8]> {
+    if !raw.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'\\') {
+        return Cow::Borrowed(raw);
+    }
+    let mut clean = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(br"\.br\") {
+            rest = after;
+            continue;
+        }
+        if !byte.is_ascii_whitespace() {
+            clean.push(byte);
+        }
+        rest = after;
+    }
+    Cow::Owned(clean)
+}
+
+/// True when `conversion` can fill an element of this type.
+pub(super) fn fits(conversion: Conversion, type_name: &str, primitive: Option<Primitive>) -> bool {
+    let name = primitive.map_or(type_name, Primitive::name);
+    conversion.doc().makes.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::hl7v2::{Message, ParseOptions};
+
+    fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {
+        let text = format!("MSH|^~\\&|A|B|C|D|20240101||ADT^A28|1|P|2.4\rZZZ|{field}\r");
+        let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
+        let segment = message.first("ZZZ").unwrap();
+        run(segment.field(1).repetition(1))
+    }
+
+    fn show(json: Option<Json>) -> String {
+        json.map_or_else(|| "nothing".to_owned(), |json| json.to_string())
+    }
+
+    #[test]
+    fn the_examples_of_the_documentation_hold() {
+        let zone = Zone::named("Europe/London").unwrap();
+        for doc in CONVERSIONS {
+            let made = with_value(doc.from, |value| match Conversion::named(doc.name).unwrap() {
+                Conversion::Text => Ok(text(value)),
+                Conversion::Boolean => boolean(value),
+                Conversion::Integer => integer(value),
+                Conversion::Decimal => decimal(value),
+                Conversion::Date => date(value),
+                Conversion::DateTime => date_time(value, &zone),
+                Conversion::Instant | Conversion::EndOfAppointment => instant(value, &zone),
+                Conversion::Address => Ok(address(value)),
+                Conversion::ContactPoint => Ok(contact_point(value, None)),
+                Conversion::XcnName => Ok(xcn_name(value)),
+                Conversion::NdlName => Ok(ndl_name(value)),
+                Conversion::Coded => Ok(coded(value)),
+                Conversion::Attachment => attachment(value, None).map(|made| made.map(|(json, _)| json)),
+                Conversion::ObservationValue => Ok(Json::parse(doc.to.as_bytes()).ok()),
+            });
+            assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_zeros_and_odd_ones_are_text() {
+        for (from, to) in [("4.20", "4.20"), ("+1", "1"), ("007", "7"), (".5", "0.5"), ("-0.10", "-0.10"), ("0", "0")] {
+            assert_eq!(show(plain_number(from)), to);
+        }
+        for odd in ["", ".", "5.", "1e5", "<5", "1,5", "--1", "1.2.3"] {
+            assert_eq!(plain_number(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn telephones_and_mail_in_every_form_seen() {
+        let made = |field: &str| with_value(field, |value| show(contact_point(value, Some("home"))));
+        assert_eq!(made("^NET^^john.smith@company.com"), r#"{"system":"email","value":"john.smith@company.com","use":"home"}"#);
+        assert_eq!(made("x@y.org^NET"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
+        assert_eq!(made("x@y.org^EMAIL"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
+        assert_eq!(made("07000^MOBILE"), r#"{"system":"phone","value":"07000","use":"mobile"}"#);
+        assert_eq!(made("01234^PRN"), r#"{"system":"phone","value":"01234","use":"home"}"#);
+        assert_eq!(made("^WPN^FX^^^0207^946000^12"), r#"{"system":"fax","value":"0207 946000 x12","use":"work"}"#);
+        assert_eq!(made("^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
+        assert_eq!(made("1^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
+        assert_eq!(made("^PRN"), "nothing");
+    }
+
+    #[test]
+    fn documents_are_decoded_once_and_faults_are_named() {
+        let made = |field: &str| with_value(field, |value| attachment(value, None));
+        for field in ["^application^pdf^Base64^SGVsbG8=", "^TEXT^PDF^Base64^SGVs bG8", "^AP^PDF^BASE64^SGVs\\.br\\bG8="] {
+            let (json, blob) = made(field).unwrap().unwrap();
+            assert_eq!(&*blob.bytes, b"Hello");
+            assert_eq!(json.str_at("contentType"), Some("application/pdf"));
+        }
+        let (_, blob) = made(r"^text/plain^^A^Line 1\.br\Line \T\ 2").unwrap().unwrap();
+        assert_eq!(&*blob.bytes, b"Line 1\nLine & 2");
+        let (_, blob) = made("^TEXT^RTF^Hex^48 65").unwrap().unwrap();
+        assert_eq!(&*blob.bytes, b"He");
+        assert!(made("^TEXT^PDF^Base64^SG!!").is_err());
+        assert!(made("^TEXT^PDF^Quoted^x").is_err());
+        assert!(made("^TEXT^WAT^A^x").is_err());
+        assert!(made("^TEXT^PDF^Base64^").unwrap().is_none());
+    }
+
+    #[test]
+    fn values_by_their_type() {
+        let zone = Zone::utc();
+        let made = |field: &str, kind: &str| {
+            with_value(field, |value| {
+                observation_value(value, kind, None, &zone)
+                    .map_or_else(|| "nothing".to_owned(), |(index, json)| format!("{} {json}", VALUE_ELEMENTS[index]))
+            })
+        };
+        assert_eq!(made("4.20", "NM"), r#"valueQuantity {"value":4.20}"#);
+        assert_eq!(made(">3", "NM"), r#"valueString ">3""#);
+        assert_eq!(made("<^5", "SN"), r#"valueQuantity {"value":5,"comparator":"<"}"#);
+        assert_eq!(made("^1^-^2", "SN"), r#"valueRange {"low":{"value":1},"high":{"value":2}}"#);
+        assert_eq!(made("^1^:^128", "SN"), r#"valueRatio {"numerator":{"value":1},"denominator":{"value":128}}"#);
+        assert_eq!(made("^Positive", "CE"), r#"valueCodeableConcept {"text":"Positive"}"#);
+        assert_eq!(made("20240102", "DT"), r#"valueDateTime "2024-01-02""#);
+        assert_eq!(made("0930", "TM"), r#"valueTime "09:30:00""#);
+        assert_eq!(made(r"x10\S\9/L", "TX"), r#"valueString "x10^9/L""#);
+        assert_eq!(made(r#""""#, "NM"), "nothing");
+    }
+}

@@ -1,0 +1,19 @@
+//! Mapping files, compiled once, and the translation of messages by them.
+//!
+//! Files are data: rows from an HL7 path to a FHIR element, with a named conversion or a code set (docs/mappings.md).
+//! Everything a file names is checked when it is compiled. No I/O and no expression language.
+
+mod codes;
+mod compile;
+mod convert;
+mod identifiers;
+mod plan;
+mod report;
+mod translate;
+
+pub use codes::{CodeSet, Entry};
+pub use compile::{Library, compile};
+pub use convert::{CONVERSIONS, ConversionDoc};
+pub use identifiers::{Check, IdentifierType, read_identifiers};
+pub use plan::{Plan, Profile};
+pub use translate::{Feed, Finding, Refusal, Translation, translate, unmapped};

@@ -1,0 +1,198 @@
+//! A mapping as compiled: what is left to do for a message once every name in the file has been checked.
+//!
+//! Data only; `compile` makes it and `translate` runs it.
+
+use std::sync::Arc;
+
+use super::codes::CodeSet;
+use super::convert::Conversion;
+use crate::fhir::Json;
+use crate::hl7v2::{Path, SegmentName};
+use crate::record::{ElementPath, Policy, Unknown};
+use crate::source::Place;
+
+/// Which published behaviour a mapping follows (design 5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The patient-held-record API of hl7-api.
+    Phr,
+    /// HL7's v2-to-FHIR guide.
+    V2ToFhir,
+}
+
+/// A compiled mapping file.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Name, that of its file.
+    pub name: String,
+    /// Published behaviour it follows.
+    pub profile: Profile,
+    pub(super) messages: Vec<MessagePlan>,
+    pub(super) blocks: Vec<Vec<Row>>,
+}
+
+/// What is done for some trigger events.
+#[derive(Debug, Clone)]
+pub(super) struct MessagePlan {
+    /// MSH-9.1 and MSH-9.2.
+    pub(super) events: Vec<(String, String)>,
+    /// True when a row or write goes through segments in their groups.
+    pub(super) grouped: bool,
+    pub(super) checks: Vec<Check>,
+    pub(super) patient: PatientPlan,
+    pub(super) teams: Option<(Path, Path)>,
+    pub(super) writes: Vec<WritePlan>,
+    /// What is read of each segment: field and component, component 0 for the whole field.
+    pub(super) reads: Vec<(SegmentName, u16, u16)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PatientPlan {
+    /// True for policy `merge`, false for `match`.
+    pub(super) demographics: bool,
+    pub(super) rows: BlockId,
+}
+
+/// A condition under which the message is refused.
+#[derive(Debug, Clone)]
+pub(super) struct Check {
+    pub(super) each: Vec<SegmentName>,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) refusal: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Condition {
+    Valued(Path),
+    Absent(Path),
+    SegmentValued(SegmentName),
+    In(Path, Vec<String>),
+    NotIn(Path, Vec<String>),
+    /// Valued paths do not all have one value.
+    Differ(Vec<Path>),
+    Count { segment: SegmentName, below: Option<usize>, above: Option<usize> },
+    Pattern(Pattern),
+}
+
+/// Shapes of an order group that rows can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pattern {
+    /// One text over several OBX (hl7-api 6.1.1).
+    TextualReport,
+    /// Anything else: each OBX is a result of its own.
+    Collection,
+}
+
+pub(super) type BlockId = usize;
+
+#[derive(Debug, Clone)]
+pub(super) struct WritePlan {
+    pub(super) resource: &'static str,
+    pub(super) policy: Policy,
+    pub(super) unknown: Unknown,
+    pub(super) each: Vec<SegmentName>,
+    pub(super) when: Vec<Condition>,
+    pub(super) key: Vec<KeyPart>,
+    /// Values of the filed identifier; the key's when empty.
+    pub(super) identifier: Vec<Path>,
+    pub(super) group: Vec<Path>,
+    pub(super) whole_group: bool,
+    /// One key may come only once in a message.
+    pub(super) once: bool,
+    pub(super) item: Option<(Arc<str>, Vec<Path>)>,
+    pub(super) rows: BlockId,
+    pub(super) only: Arc<[&'static str]>,
+    pub(super) unite: Arc<[&'static str]>,
+    pub(super) specialty: Option<Path>,
+    pub(super) service: Option<Path>,
+}
+
+/// One part of a sender's key: the first valued path.
+#[derive(Debug, Clone)]
+pub(super) struct KeyPart {
+    pub(super) paths: Vec<Path>,
+    pub(super) optional: bool,
+    pub(super) label: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) path: ElementPath,
+    /// The element repeats, so values are added.
+    pub(super) many: bool,
+    pub(super) each: Vec<SegmentName>,
+    pub(super) when: Vec<Condition>,
+    pub(super) unless: Vec<Condition>,
+    pub(super) source: Source,
+    pub(super) op: Op,
+    pub(super) need: Need,
+    pub(super) label: String,
+    /// Complete refusal instead of "… must be provided".
+    pub(super) missing: Option<String>,
+    /// `""` removes the element.
+    pub(super) null_deletes: bool,
+    #[allow(dead_code, reason = "`convert --explain` shows it")]
+    pub(super) place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// Nothing is read by the row itself.
+    Nothing,
+    /// The first valued path; all of its values.
+    First(Vec<Path>),
+    /// All values of all paths, in the order of the message.
+    Lines(Vec<Path>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Constant(Json),
+    Convert { conversion: Conversion, argument: Argument, default: Option<Json> },
+    Codes { set: Arc<CodeSet>, shape: CodeShape, default: Option<String>, otherwise: Option<String> },
+    Block(BlockId),
+    Patient,
+    Refer { resource: &'static str, key: Vec<KeyPart> },
+    /// The value of an Observation: one of these elements, by OBX-2.
+    ObservationValue(Vec<ElementPath>),
+}
+
+/// What some conversions take besides the value.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Argument {
+    pub(super) with: Option<String>,
+    pub(super) title: Vec<Path>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CodeShape {
+    Code,
+    Coding,
+    CodeableConcept,
+}
+
+/// When a row must have a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    Never,
+    /// When the data point is created or replaced.
+    Create,
+    /// In every message.
+    Always,
+}
+
+impl Plan {
+    pub(super) fn message(&self, code: &str, trigger: &str) -> Option<&MessagePlan> {
+        self.messages.iter().find(|plan| plan.events.iter().any(|event| event.0 == code && event.1 == trigger))
+    }
+
+    /// True when the mapping says what to do with this message type and trigger event.
+    pub fn handles(&self, code: &str, trigger: &str) -> bool {
+        self.message(code, trigger).is_some()
+    }
+
+    /// The trigger events the mapping handles, as `ADT^A28`.
+    pub fn events(&self) -> impl Iterator<Item = String> {
+        self.messages.iter().flat_map(|plan| plan.events.iter().map(|(code, trigger)| format!("{code}^{trigger}")))
+    }
+}

@@ -1,0 +1,527 @@
+//! Decides one message against the store as it stands: pure, total, the same for every store and for every replay.
+//!
+//! A message is refused before it has any effect; the text of a refusal names segment and field.
+
+use std::sync::Arc;
+
+use fairway_care::{Label, link_team, plan_teams};
+
+use super::patient::{self, Found};
+use super::team;
+use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient};
+use super::view::{Effects, IdentifierEffect, PointHead, View};
+use super::{EventItem, ResourceId, encounter};
+use crate::fhir::Json;
+
+/// What became of a message (design 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// At least one change was made; `AA`.
+    Applied,
+    /// Accepted, and nothing had to change; `AA`.
+    Unchanged,
+    /// A condition we check for; `AR`.
+    Rejected,
+    /// Could not be read, or the store failed on it; `AE`.
+    Failed,
+    /// Same sender, control id and bytes as an earlier message: the earlier acknowledgement again.
+    Repeat,
+}
+
+impl Outcome {
+    /// Every outcome, in the order people list them.
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Applied, Outcome::Unchanged, Outcome::Repeat, Outcome::Rejected, Outcome::Failed];
+
+    /// The word used in stores, metrics and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Applied => "applied",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Rejected => "rejected",
+            Outcome::Failed => "failed",
+            Outcome::Repeat => "repeat",
+        }
+    }
+
+    /// The outcome of its word.
+    pub fn parse(text: &str) -> Option<Outcome> {
+        Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// What happened to one data point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// First version, or the first after a deletion.
+    Created,
+    /// A further version.
+    Updated,
+    /// Marked deleted.
+    Deleted,
+    /// Equal to what is stored.
+    Unchanged,
+    /// Older than what is stored (gap 21).
+    Older,
+    /// The sender's key is unknown and the message creates nothing.
+    NotFound,
+}
+
+impl ChangeKind {
+    /// The word shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Created => "created",
+            ChangeKind::Updated => "updated",
+            ChangeKind::Deleted => "deleted",
+            ChangeKind::Unchanged => "unchanged",
+            ChangeKind::Older => "older than stored, ignored",
+            ChangeKind::NotFound => "not found, nothing done",
+        }
+    }
+}
+
+/// One line of what a message did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeNote {
+    /// FHIR resource type.
+    pub resource_type: &'static str,
+    /// Logical id.
+    pub id: ResourceId,
+    /// Version after the change; 0 when there is none.
+    pub version: u32,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// The decision on one message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Applied, unchanged or rejected.
+    pub outcome: Outcome,
+    /// Why it was rejected: complete, for the sender, without the prefix of hl7-api 1.5.
+    pub refusal: Option<String>,
+    /// The record it is about, when one was found or made.
+    pub record: Option<ResourceId>,
+    /// What to write; empty when rejected.
+    pub effects: Effects,
+    /// What happened to each data point.
+    pub notes: Vec<ChangeNote>,
+}
+
+impl Decision {
+    /// A refusal without effects.
+    pub fn refuse(text: impl Into<String>) -> Decision {
+        Decision {
+            outcome: Outcome::Rejected,
+            refusal: Some(text.into()),
+            record: None,
+            effects: Effects::default(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// Decides `update` against `view`; `control_id` only serves to name a record whose first id is taken.
+pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision {
+    let mut draft = Draft { view, update, effects: Effects::default(), notes: Vec::new() };
+    match draft.run(control_id) {
+        Err(text) => Decision::refuse(text),
+        Ok(record) => {
+            let outcome = if draft.effects.changes_nothing() { Outcome::Unchanged } else { Outcome::Applied };
+            if outcome == Outcome::Applied {
+                draft.effects.blobs.clone_from(&update.blobs);
+            }
+            Decision { outcome, refusal: None, record: Some(record), effects: draft.effects, notes: draft.notes }
+        }
+    }
+}
+
+/// The id a new record gets: that of its first national identifier, else of its first identifier.
+pub(super) fn first_record_id(update: &RecordUpdate) -> Option<ResourceId> {
+    let identifiers = &update.patient.identifiers;
+    let first = identifiers
+        .iter()
+        .find(|identifier| identifier.kind == super::IdentifierKind::National)
+        .or_else(|| identifiers.first())?;
+    Some(ResourceId::derive(&["record", &first.key.system, &first.key.value]))
+}
+
+struct Draft<'a> {
+    view: &'a View,
+    update: &'a RecordUpdate,
+    effects: Effects,
+    notes: Vec<ChangeNote>,
+}
+
+impl Draft<'_> {
+    fn run(&mut self, control_id: &str) -> Result<ResourceId, String> {
+        let record = self.patient(control_id)?;
+        self.teams(record)?;
+        let (whole_groups, single): (Vec<&Change>, Vec<&Change>) =
+            self.update.changes.iter().partition(|change| change.whole_group);
+        for change in whole_groups {
+            self.delete_group(record, change)?;
+        }
+        for change in single {
+            self.change(record, change)?;
+        }
+        Ok(record)
+    }
+
+    /// Finds, creates or updates the Patient.
+    fn patient(&mut self, control_id: &str) -> Result<ResourceId, String> {
+        let patient = &self.update.patient;
+        let record = match patient::find(self.view, patient) {
+            Found::Conflict(text) => return Err(text),
+            Found::Nobody if patient.demographics => return self.create_record(control_id),
+            Found::Nobody => {
+                return Err("PID-3: no record holds any of the patient's identifiers; send an A28 or A31 for the \
+                            patient first"
+                    .to_owned());
+            }
+            Found::Record(record) => record,
+        };
+        let head = self
+            .view
+            .point(record)
+            .ok_or_else(|| "PID-3: the record of this identifier has no Patient; ask the operator".to_owned())?
+            .clone();
+        if !patient.demographics {
+            if patient::national_conflict(&head, patient).is_some() {
+                return Err("PID-3: the national number differs from the one on the record that the other identifiers \
+                            lead to"
+                    .to_owned());
+            }
+            return Ok(record);
+        }
+        if self.update.sent_at < head.entered_at {
+            self.note("Patient", record, head.version, ChangeKind::Older);
+            return Ok(record);
+        }
+        let mut body = (*head.body).clone();
+        apply(&patient.assignments, &mut body, &[], &[]);
+        if let Json::Object(object) = &mut body {
+            object.insert("identifier", patient::join_identifiers(&head.body, patient));
+        }
+        self.effects.identifiers.extend(patient::identifier_effects(record, &head.body, patient));
+        self.store(&head, body, head.items.clone(), head.label, ChangeKind::Updated);
+        Ok(record)
+    }
+
+    fn create_record(&mut self, control_id: &str) -> Result<ResourceId, String> {
+        let update = self.update;
+        if let Some(missing) = update.patient.missing.first() {
+            return Err(missing.clone());
+        }
+        let first = first_record_id(update).ok_or_else(|| "PID-3: a patient identifier must be provided".to_owned())?;
+        let record = match self.view.point(first) {
+            None => first,
+            Some(_) => ResourceId::derive(&[
+                "record",
+                &first.to_string(),
+                update.organisation.code(),
+                &update.sent_at.to_string(),
+                control_id,
+            ]),
+        };
+        let mut body = Json::object([("resourceType", Json::string("Patient"))]);
+        if let Json::Object(object) = &mut body {
+            object.insert("identifier", patient::join_identifiers(&Json::Null, &update.patient));
+        }
+        apply(&update.patient.assignments, &mut body, &[], &[]);
+        self.effects.identifiers.extend(
+            update
+                .patient
+                .identifiers
+                .iter()
+                .map(|identifier| IdentifierEffect::Put { key: identifier.key.clone(), record }),
+        );
+        let head = PointHead {
+            record,
+            resource_type: "Patient",
+            id: record,
+            version: 0,
+            entered_at: update.sent_at,
+            label: Label::GeneralHealth,
+            deleted: false,
+            organisation: update.organisation.code().into(),
+            key: String::new(),
+            group: None,
+            body: Arc::new(Json::Null),
+            items: Arc::new([]),
+        };
+        self.store(&head, body, Arc::new([]), head.label, ChangeKind::Created);
+        Ok(record)
+    }
+
+    /// Memberships: the ZTM lists, or the Creating Team for a demographic message without them (hl7-api 2.8).
+    fn teams(&mut self, record: ResourceId) -> Result<(), String> {
+        let update = self.update;
+        if !update.patient.demographics {
+            return Ok(());
+        }
+        let organisation = &update.organisation;
+        let creating = organisation
+            .team(&update.creating_team)
+            .ok_or_else(|| "MSH-4: no creating team can be determined for this sender".to_owned())?;
+        let current: Vec<_> = organisation
+            .teams()
+            .iter()
+            .filter_map(|held| {
+                let head = self.view.membership(record, organisation, &held.alias)?;
+                Some(team::membership(&held.alias, &head.body))
+            })
+            .collect();
+        let changes = match &update.teams {
+            Some(request) => {
+                plan_teams(organisation, creating, &current, request).map_err(|refusal| refusal.to_string())?
+            }
+            None => link_team(creating, &current).into_iter().collect(),
+        };
+        for change in changes {
+            let Some(held) = organisation.team(&change.membership.team) else { continue };
+            let id = team::care_team_id(record, organisation.code(), &held.alias);
+            let body = team::care_team(record, organisation, held, &change.membership);
+            let stored = self.view.point(id).cloned();
+            let kind = match (&stored, change.membership.active) {
+                (None, _) => ChangeKind::Created,
+                (Some(_), _) => ChangeKind::Updated,
+            };
+            let head = stored.unwrap_or_else(|| Arc::new(self.blank(record, "CareTeam", id, &held.alias, None)));
+            self.store(&head, body, Arc::new([]), Label::GeneralHealth, kind);
+        }
+        Ok(())
+    }
+
+    fn blank(
+        &self,
+        record: ResourceId,
+        resource_type: &'static str,
+        id: ResourceId,
+        key: &str,
+        group: Option<String>,
+    ) -> PointHead {
+        PointHead {
+            record,
+            resource_type,
+            id,
+            version: 0,
+            entered_at: self.update.sent_at,
+            label: Label::GeneralHealth,
+            deleted: false,
+            organisation: self.update.organisation.code().into(),
+            key: key.to_owned(),
+            group,
+            body: Arc::new(Json::Null),
+            items: Arc::new([]),
+        }
+    }
+
+    /// Marks every data point of a group deleted (hl7-api 6.1.3).
+    fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), String> {
+        let key = (self.update.organisation.code().into(), change.group.clone().unwrap_or_default());
+        let members = self.view.groups.get(&key).cloned().unwrap_or_default();
+        let mut found = false;
+        for id in members {
+            let Some(head) = self.current(id) else { continue };
+            if head.deleted {
+                continue;
+            }
+            own_record(&head, record)?;
+            found = true;
+            self.delete(&head);
+        }
+        if !found {
+            self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), String> {
+        let head = self.current(change.id);
+        if let Some(head) = &head {
+            own_record(head, record)?;
+            let event = change.item.is_some();
+            if !event && self.update.sent_at < head.entered_at {
+                self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
+                return Ok(());
+            }
+        }
+        let known = head.as_ref().filter(|head| !head.deleted);
+        match (change.policy, known) {
+            (Policy::Delete, None) => self.note(change.resource_type, change.id, 0, ChangeKind::NotFound),
+            (_, None) if change.unknown == Unknown::Ignore => {
+                self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
+            }
+            (Policy::Delete, Some(known)) if change.item.is_none() => self.delete(known),
+            (_, None) => {
+                if let Some(missing) = change.missing.first() {
+                    return Err(missing.clone());
+                }
+                let blank;
+                let base = match &head {
+                    Some(deleted) => deleted,
+                    None => {
+                        let group = change.group.clone();
+                        blank = Arc::new(self.blank(record, change.resource_type, change.id, &change.key, group));
+                        &blank
+                    }
+                };
+                let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
+                apply(&change.assignments, &mut body, &[], &[]);
+                self.write(record, change, base, body, &[], ChangeKind::Created)?;
+            }
+            (policy, Some(known)) => {
+                let mut body = match policy {
+                    Policy::Merge | Policy::Set => (*known.body).clone(),
+                    Policy::Replace | Policy::Append | Policy::Delete => {
+                        let mut blank = Json::object([("resourceType", Json::string(change.resource_type))]);
+                        for name in change.unite.iter() {
+                            if let (Json::Object(object), Some(held)) = (&mut blank, known.body.get(name)) {
+                                object.insert(*name, held.clone());
+                            }
+                        }
+                        blank
+                    }
+                };
+                let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
+                apply(&change.assignments, &mut body, only, &change.unite);
+                self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the resource a change made, or the one its events add up to.
+    fn write(
+        &mut self,
+        record: ResourceId,
+        change: &Change,
+        head: &Arc<PointHead>,
+        mut body: Json,
+        held: &[EventItem],
+        kind: ChangeKind,
+    ) -> Result<(), String> {
+        name_patient(&mut body, record);
+        let Some(item) = &change.item else {
+            self.store(head, body, head.items.clone(), change.label, kind);
+            return Ok(());
+        };
+        let sent_at = self.update.sent_at;
+        let mut items = held.to_vec();
+        let same = items.iter().rposition(|event| *event.kind == *item.kind);
+        if same.is_some_and(|index| items[index].entered_at > sent_at) && change.policy != Policy::Append {
+            self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
+            return Ok(());
+        }
+        let event = || EventItem {
+            kind: item.kind.to_string(),
+            at: item.at.unwrap_or(sent_at),
+            when: item.when.clone().unwrap_or_else(|| crate::hl7v2::fhir_instant_from_micros(sent_at)),
+            entered_at: sent_at,
+            resource: body.clone(),
+        };
+        match (change.policy, same) {
+            (Policy::Replace | Policy::Merge, Some(index)) => {
+                items.remove(index);
+                items.push(event());
+            }
+            (Policy::Replace | Policy::Merge | Policy::Append, _) => items.push(event()),
+            (Policy::Set, Some(index)) => {
+                if let (Some(at), Some(when)) = (item.at, &item.when) {
+                    items[index].at = at;
+                    items[index].when.clone_from(when);
+                }
+            }
+            (Policy::Delete, Some(index)) => {
+                items.remove(index);
+            }
+            (Policy::Set | Policy::Delete, None) => {
+                self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
+                return Ok(());
+            }
+        }
+        // Cancelling or correcting says nothing of the patient's stay itself, so the stored description stands.
+        let base = match change.policy {
+            Policy::Set | Policy::Delete => (*head.body).clone(),
+            Policy::Replace | Policy::Merge | Policy::Append => body,
+        };
+        let body = encounter::assemble(&base, &items);
+        self.store(head, body, items.into(), change.label, kind);
+        Ok(())
+    }
+
+    /// Adds a version unless it equals the stored one.
+    fn store(
+        &mut self,
+        head: &Arc<PointHead>,
+        body: Json,
+        items: Arc<[EventItem]>,
+        label: Label,
+        kind: ChangeKind,
+    ) {
+        let entered_at = head.entered_at.max(self.update.sent_at);
+        if head.version > 0 && !head.deleted && *head.body == body && head.label == label {
+            if entered_at != head.entered_at || *head.items != *items {
+                self.effects.touched.retain(|touched| touched.id != head.id);
+                self.effects.touched.push(Arc::new(PointHead { entered_at, items, ..(**head).clone() }));
+            }
+            self.note(head.resource_type, head.id, head.version, ChangeKind::Unchanged);
+            return;
+        }
+        let next = PointHead {
+            version: head.version + 1,
+            entered_at,
+            label,
+            deleted: false,
+            body: Arc::new(body),
+            items,
+            ..(**head).clone()
+        };
+        self.put(next, kind);
+    }
+
+    fn delete(&mut self, head: &Arc<PointHead>) {
+        let next = PointHead {
+            version: head.version + 1,
+            entered_at: self.update.sent_at,
+            deleted: true,
+            ..(**head).clone()
+        };
+        self.put(next, ChangeKind::Deleted);
+    }
+
+    /// Adds the new version; several changes of one message to one data point make one version.
+    fn put(&mut self, mut head: PointHead, kind: ChangeKind) {
+        self.effects.touched.retain(|touched| touched.id != head.id);
+        if let Some(index) = self.effects.points.iter().position(|earlier| earlier.id == head.id) {
+            head.version = self.effects.points[index].version;
+            self.effects.points[index] = Arc::new(head);
+            return;
+        }
+        self.note(head.resource_type, head.id, head.version, kind);
+        self.effects.points.push(Arc::new(head));
+    }
+
+    fn note(&mut self, resource_type: &'static str, id: ResourceId, version: u32, kind: ChangeKind) {
+        self.notes.push(ChangeNote { resource_type, id, version, kind });
+    }
+
+    /// The head as this message has left it so far.
+    fn current(&self, id: ResourceId) -> Option<Arc<PointHead>> {
+        let own = self.effects.points.iter().chain(&self.effects.touched).find(|head| head.id == id);
+        own.or_else(|| self.view.point(id)).cloned()
+    }
+}
+
+/// A data point never moves to another patient's record by a message (misfiling).
+fn own_record(head: &PointHead, record: ResourceId) -> Result<(), String> {
+    if head.record == record {
+        return Ok(());
+    }
+    Err(format!(
+        "PID-3: the {} with this id was filed for another patient; check the patient identifiers and the id",
+        head.resource_type
+    ))
+}

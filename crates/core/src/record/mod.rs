@@ -1,0 +1,21 @@
+//! Record rules: whose record a message is about and what becomes of it.
+//!
+//! `decide` sees a [`View`] of the store and a [`RecordUpdate`] and yields [`Effects`]; it is pure, so replays are exact
+//! and every store shares every rule. No HL7, no SQL, no clock.
+
+mod decide;
+mod encounter;
+mod id;
+mod patient;
+pub mod team;
+mod update;
+mod view;
+
+pub use decide::{ChangeKind, ChangeNote, Decision, Outcome, decide};
+pub use encounter::EventItem;
+pub use id::{ResourceId, sha256_hex};
+pub use update::{
+    Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
+    PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient,
+};
+pub use view::{Effects, IdentifierEffect, PointHead, View, Wanted};

@@ -1,0 +1,168 @@
+//! What the store knows that a batch of messages touches, and what a decision changes of it.
+//!
+//! The store fills a [`View`] before [`super::decide`] runs; each decision's [`Effects`] are applied to the view, so a
+//! later message of the same batch sees them. Nothing here reads or writes a database.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use fairway_care::{Label, Organisation};
+
+use super::team;
+use super::update::{Blob, IdentifierKey, RecordUpdate};
+use super::{EventItem, ResourceId};
+use crate::fhir::Json;
+
+/// The current version of a data point, or of the Patient of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointHead {
+    /// The record it is filed in; for a Patient its own id.
+    pub record: ResourceId,
+    /// FHIR resource type.
+    pub resource_type: &'static str,
+    /// Logical id.
+    pub id: ResourceId,
+    /// 1 for the first version.
+    pub version: u32,
+    /// MSH-7 of the message this content came from, µs since 1970 UTC.
+    pub entered_at: i64,
+    /// Privacy label.
+    pub label: Label,
+    /// Marked deleted: hidden, kept for audit.
+    pub deleted: bool,
+    /// Code of the organisation that sent it.
+    pub organisation: Arc<str>,
+    /// The sender's key; parts joined by U+001F.
+    pub key: String,
+    /// Key of the group it is deleted with.
+    pub group: Option<String>,
+    /// The resource without `meta`; the store adds id and version when it is read.
+    pub body: Arc<Json>,
+    /// The events an Encounter is made of, in the order they were received; empty for other types.
+    pub items: Arc<[EventItem]>,
+}
+
+/// What a batch needs to see of the store.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Identifiers whose records are looked up, and those records' Patients with them.
+    pub identifiers: HashSet<IdentifierKey>,
+    /// Data points and records by id.
+    pub points: HashSet<ResourceId>,
+    /// Groups (organisation, key) of which every data point is needed.
+    pub groups: HashSet<(Arc<str>, String)>,
+    /// For each identifier, the teams whose memberships of the matched record are needed.
+    pub memberships: HashSet<(IdentifierKey, Arc<str>, String)>,
+}
+
+impl Wanted {
+    /// Adds what deciding `update` needs.
+    pub fn add(&mut self, update: &RecordUpdate) {
+        let organisation: Arc<str> = update.organisation.code().into();
+        for identifier in &update.patient.identifiers {
+            self.identifiers.insert(identifier.key.clone());
+            for alias in teams_of(update) {
+                self.memberships.insert((identifier.key.clone(), organisation.clone(), alias.to_owned()));
+            }
+        }
+        if update.patient.demographics {
+            self.points.extend(super::decide::first_record_id(update));
+        }
+        for change in &update.changes {
+            if let (true, Some(group)) = (change.whole_group, &change.group) {
+                self.groups.insert((organisation.clone(), group.clone()));
+            } else {
+                self.points.insert(change.id);
+            }
+        }
+    }
+}
+
+/// The teams a demographic message can touch.
+fn teams_of(update: &RecordUpdate) -> impl Iterator<Item = &str> {
+    let requested = update.teams.iter().flat_map(|request| request.add.iter().chain(&request.remove));
+    let creating = update.patient.demographics.then_some(&update.creating_team);
+    creating.into_iter().chain(requested).map(String::as_str)
+}
+
+/// The part of the store that a batch touches, as it stands after the effects applied so far.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Which record an identifier leads to.
+    pub identifiers: HashMap<IdentifierKey, ResourceId>,
+    /// Patients, memberships and data points by id; what was wanted and is not here does not exist.
+    pub points: HashMap<ResourceId, Arc<PointHead>>,
+    /// Data points of the wanted groups.
+    pub groups: HashMap<(Arc<str>, String), Vec<ResourceId>>,
+}
+
+impl View {
+    /// The head of a data point, also when it is marked deleted.
+    pub fn point(&self, id: ResourceId) -> Option<&Arc<PointHead>> {
+        self.points.get(&id)
+    }
+
+    /// The patient's place in a team, active or not.
+    pub fn membership(&self, record: ResourceId, organisation: &Organisation, alias: &str) -> Option<&Arc<PointHead>> {
+        self.point(team::care_team_id(record, organisation.code(), alias))
+    }
+
+    /// Makes the effects of a decision visible to the decisions after it.
+    pub fn apply(&mut self, effects: &Effects) {
+        for effect in &effects.identifiers {
+            match effect {
+                IdentifierEffect::Put { key, record, .. } => self.identifiers.insert(key.clone(), *record),
+                IdentifierEffect::Remove { key } => self.identifiers.remove(key),
+            };
+        }
+        for head in &effects.touched {
+            self.points.insert(head.id, head.clone());
+        }
+        for head in &effects.points {
+            if let Some(group) = &head.group
+                && let Some(members) = self.groups.get_mut(&(head.organisation.clone(), group.clone()))
+                && !members.contains(&head.id)
+            {
+                members.push(head.id);
+            }
+            self.points.insert(head.id, head.clone());
+        }
+    }
+}
+
+/// A change of what an identifier leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdentifierEffect {
+    /// The identifier leads to this record from now on.
+    Put {
+        /// System and value.
+        key: IdentifierKey,
+        /// The record.
+        record: ResourceId,
+    },
+    /// The identifier leads nowhere from now on.
+    Remove {
+        /// System and value.
+        key: IdentifierKey,
+    },
+}
+
+/// The rows a decision asks the store to write, all or none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Effects {
+    /// Identifiers that change.
+    pub identifiers: Vec<IdentifierEffect>,
+    /// New versions, each the head of its data point from now on.
+    pub points: Vec<Arc<PointHead>>,
+    /// Heads whose version stays and whose entered time (and events) move on: the same content was sent again later.
+    pub touched: Vec<Arc<PointHead>>,
+    /// Documents to keep.
+    pub blobs: Vec<Blob>,
+}
+
+impl Effects {
+    /// True when no content changes.
+    pub fn changes_nothing(&self) -> bool {
+        self.identifiers.is_empty() && self.points.is_empty()
+    }
+}

@@ -1,0 +1,430 @@
+//! Reads TOML files with the place of every value, and collects every problem of every file in one run.
+//!
+//! Works on text it is handed; whoever reads the file from disk brings it here. Used for mappings, feeds and the
+//! configuration, so that all of them report errors alike.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// A text file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Name shown in messages, e.g. `mappings/patient.toml`.
+    pub name: String,
+    /// Content.
+    pub text: String,
+}
+
+/// Where something stands: a file and a range of bytes in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Byte range in its text.
+    pub span: Range<usize>,
+}
+
+impl Place {
+    /// One-based line and column (in characters) of the start.
+    pub fn line_and_column(&self) -> (usize, usize) {
+        let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        (line, column)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, column) = self.line_and_column();
+        write!(f, "{}:{line}:{column}", self.source.name)
+    }
+}
+
+/// Something wrong in a file, with what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; none when the whole file or folder is meant and is named in the message.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match &self.hint {
+            Some(hint) => write!(f, " (hint: {hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Collects problems while a file is read.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Adds a problem at a place.
+    pub fn at(&mut self, place: &Place, message: impl Into<String>) {
+        self.0.push(Problem { place: Some(place.clone()), message: message.into(), hint: None });
+    }
+
+    /// Adds a problem at a place, with what to do.
+    pub fn hint(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.0.push(Problem { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()) });
+    }
+
+    /// Adds a problem that has no place in a file.
+    pub fn general(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.0.push(Problem { place: None, message: message.into(), hint: Some(hint.into()) });
+    }
+
+    /// Number of problems so far.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All problems, in the order they were found.
+    pub fn into_vec(self) -> Vec<Problem> {
+        self.0
+    }
+}
+
+/// Reads a file; syntax errors become problems and what could be read is returned.
+pub fn parse(source: &Arc<Source>, problems: &mut Problems) -> Table {
+    let (table, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        problems.at(&Place { source: source.clone(), span }, error.message().to_owned());
+    }
+    let span = table.span();
+    Table::new(source, table.into_inner(), span)
+}
+
+/// A table whose keys are taken one by one; [`Table::finish`] reports those nobody asked for.
+#[derive(Debug)]
+pub struct Table {
+    place: Place,
+    entries: Vec<(String, Place, Value, bool)>,
+    asked: Vec<&'static str>,
+}
+
+/// A value with its place.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// Where it stands.
+    pub place: Place,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Text(String),
+    Integer(i64),
+    Other(String),
+    Boolean(bool),
+    Array(Vec<Value>),
+    Table(Vec<(String, Place, Value)>),
+}
+
+impl Value {
+    fn new(source: &Arc<Source>, value: Spanned<DeValue<'_>>) -> Value {
+        let place = Place { source: source.clone(), span: value.span() };
+        let kind = match value.into_inner() {
+            DeValue::String(text) => Kind::Text(text.into_owned()),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => Kind::Integer(number),
+                Err(_) => Kind::Other(number.as_str().to_owned()),
+            },
+            DeValue::Float(number) => Kind::Other(number.as_str().to_owned()),
+            DeValue::Boolean(truth) => Kind::Boolean(truth),
+            DeValue::Datetime(time) => Kind::Other(time.to_string()),
+            DeValue::Array(items) => Kind::Array(items.into_iter().map(|item| Value::new(source, item)).collect()),
+            DeValue::Table(table) => Kind::Table(entries(source, table)),
+        };
+        Value { place, kind }
+    }
+
+    /// The text, when it is a string.
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            Kind::Integer(_) | Kind::Other(_) | Kind::Boolean(_) | Kind::Array(_) | Kind::Table(_) => None,
+        }
+    }
+
+    /// The number, when it is a whole number.
+    pub fn as_integer(&self) -> Option<i64> {
+        match self.kind {
+            Kind::Integer(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The truth value, when it is one.
+    pub fn as_boolean(&self) -> Option<bool> {
+        match self.kind {
+            Kind::Boolean(truth) => Some(truth),
+            _ => None,
+        }
+    }
+
+    /// The items, when it is an array.
+    pub fn as_array(&self) -> Option<&[Value]> {
+        match &self.kind {
+            Kind::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The value as a table to take keys from, when it is one.
+    pub fn as_table(&self) -> Option<Table> {
+        match &self.kind {
+            Kind::Table(entries) => Some(Table {
+                place: self.place.clone(),
+                entries: entries
+                    .iter()
+                    .map(|(name, place, value)| (name.clone(), place.clone(), value.clone(), false))
+                    .collect(),
+                asked: Vec::new(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn entries(source: &Arc<Source>, table: DeTable<'_>) -> Vec<(String, Place, Value)> {
+    table
+        .into_iter()
+        .map(|(key, value)| {
+            let place = Place { source: source.clone(), span: key.span() };
+            (key.into_inner().into_owned(), place, Value::new(source, value))
+        })
+        .collect()
+}
+
+impl Table {
+    fn new(source: &Arc<Source>, table: DeTable<'_>, span: Range<usize>) -> Table {
+        let entries =
+            entries(source, table).into_iter().map(|(name, place, value)| (name, place, value, false)).collect();
+        Table { place: Place { source: source.clone(), span }, entries, asked: Vec::new() }
+    }
+
+    /// Where the table stands.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Takes a value, whatever it is.
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.asked.push(name);
+        let entry = self.entries.iter_mut().find(|entry| entry.0 == name)?;
+        entry.3 = true;
+        Some(entry.2.clone())
+    }
+
+    /// Takes every entry that is left, with the place of its name: for tables whose keys are free.
+    pub fn take_all(&mut self) -> Vec<(String, Place, Value)> {
+        let mut taken = Vec::new();
+        for (name, place, value, seen) in &mut self.entries {
+            if !std::mem::replace(seen, true) {
+                taken.push((name.clone(), place.clone(), value.clone()));
+            }
+        }
+        taken
+    }
+
+    /// Takes a string.
+    pub fn text(&mut self, name: &'static str, problems: &mut Problems) -> Option<(String, Place)> {
+        let value = self.take(name)?;
+        match value.as_text() {
+            Some(text) => Some((text.to_owned(), value.place)),
+            None => {
+                problems.at(&value.place, format!("`{name}` must be a string"));
+                None
+            }
+        }
+    }
+
+    /// Takes a string that must be there.
+    pub fn required_text(&mut self, name: &'static str, problems: &mut Problems) -> Option<(String, Place)> {
+        if self.entries.iter().any(|entry| entry.0 == name) {
+            return self.text(name, problems);
+        }
+        self.asked.push(name);
+        problems.hint(&self.place, format!("`{name}` is missing"), format!("add `{name} = \"…\"`"));
+        None
+    }
+
+    /// Takes a truth value.
+    pub fn boolean(&mut self, name: &'static str, problems: &mut Problems) -> Option<bool> {
+        let value = self.take(name)?;
+        if value.as_boolean().is_none() {
+            problems.at(&value.place, format!("`{name}` must be true or false"));
+        }
+        value.as_boolean()
+    }
+
+    /// Takes a whole number within limits.
+    pub fn integer(&mut self, name: &'static str, within: Range<i64>, problems: &mut Problems) -> Option<i64> {
+        let value = self.take(name)?;
+        match value.as_integer() {
+            Some(number) if within.contains(&number) => Some(number),
+            _ => {
+                let message =
+                    format!("`{name}` must be a whole number from {} to {}", within.start, within.end.saturating_sub(1));
+                problems.at(&value.place, message);
+                None
+            }
+        }
+    }
+
+    /// Takes a string or an array of strings; empty when the key is absent.
+    pub fn texts(&mut self, name: &'static str, problems: &mut Problems) -> Vec<(String, Place)> {
+        self.take(name).map(|value| texts(name, &value, problems)).unwrap_or_default()
+    }
+
+    /// Takes a table or an array of tables; empty when the key is absent.
+    pub fn tables(&mut self, name: &'static str, problems: &mut Problems) -> Vec<Table> {
+        let Some(value) = self.take(name) else { return Vec::new() };
+        one_or_many(&value)
+            .iter()
+            .filter_map(|item| {
+                let table = item.as_table();
+                if table.is_none() {
+                    problems.at(&item.place, format!("`{name}` must be a table or an array of tables"));
+                }
+                table
+            })
+            .collect()
+    }
+
+    /// Takes a table; none when the key is absent.
+    pub fn table(&mut self, name: &'static str, problems: &mut Problems) -> Option<Table> {
+        let value = self.take(name)?;
+        let table = value.as_table();
+        if table.is_none() {
+            problems.at(&value.place, format!("`{name}` must be a table"));
+        }
+        table
+    }
+
+    /// Reports the keys that nobody took.
+    pub fn finish(self, problems: &mut Problems) {
+        for (name, place, _, seen) in &self.entries {
+            if *seen {
+                continue;
+            }
+            let message = format!("unknown key `{name}`");
+            match nearest(name, self.asked.iter().copied()) {
+                Some(near) => problems.hint(place, message, format!("did you mean `{near}`?")),
+                None => problems.hint(place, message, format!("known here: {}", self.asked.join(", "))),
+            }
+        }
+    }
+}
+
+/// The strings of a string or an array of strings.
+pub fn texts(name: &str, value: &Value, problems: &mut Problems) -> Vec<(String, Place)> {
+    one_or_many(value)
+        .iter()
+        .filter_map(|item| match item.as_text() {
+            Some(text) => Some((text.to_owned(), item.place.clone())),
+            None => {
+                problems.at(&item.place, format!("`{name}` must be a string or an array of strings"));
+                None
+            }
+        })
+        .collect()
+}
+
+/// An array's items, or the value itself as the only one.
+pub fn one_or_many(value: &Value) -> Vec<Value> {
+    value.as_array().map_or_else(|| vec![value.clone()], <[Value]>::to_vec)
+}
+
+/// The candidate that differs least from `name`, when it is close enough to be a slip of the pen.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (name.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein distance, case ignored.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.to_lowercase().chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left.to_lowercase().chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (at, to) in right.iter().enumerate() {
+            let change = diagonal + usize::from(from != *to);
+            diagonal = row[at + 1];
+            row[at + 1] = change.min(row[at] + 1).min(row[at + 1] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn read(text: &str) -> (Table, Problems) {
+        let source = Arc::new(Source { name: "t.toml".into(), text: text.into() });
+        let mut problems = Problems::default();
+        let table = parse(&source, &mut problems);
+        (table, problems)
+    }
+
+    #[test]
+    fn every_problem_has_its_place_and_a_hint() {
+        let (mut table, mut problems) = read("name = 3\nfromm = \"x\"\nzone = true\n");
+        assert!(table.text("name", &mut problems).is_none());
+        assert!(table.text("from", &mut problems).is_none());
+        assert_eq!(table.boolean("zone", &mut problems), Some(true));
+        assert!(table.required_text("system", &mut problems).is_none());
+        table.finish(&mut problems);
+        let shown: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "t.toml:1:8: `name` must be a string",
+                "t.toml:1:1: `system` is missing (hint: add `system = \"…\"`)",
+                "t.toml:2:1: unknown key `fromm` (hint: did you mean `from`?)",
+            ]
+        );
+    }
+
+    #[test]
+    fn syntax_errors_are_problems_and_the_rest_is_read() {
+        let (mut table, mut problems) = read("a = \nb = \"kept\"\nc = [1,\n");
+        assert!(problems.len() >= 2, "{problems:?}");
+        assert_eq!(table.text("b", &mut problems).unwrap().0, "kept");
+    }
+
+    #[test]
+    fn nearest_names() {
+        assert_eq!(nearest("birthdat", ["birthDate", "gender"]), Some("birthDate"));
+        assert_eq!(nearest("xyz", ["birthDate", "gender"]), None);
+    }
+}
