@@ -1,0 +1,429 @@
+//! One pass over a message's bytes: where its segments and fields begin.
+//!
+//! Finds line ends and field separators and nothing below them. It never copies or changes a
+//! byte (UTF-16 is the one exception: it is converted first), never drops a line, and holds
+//! every limit. Linear in the message's length.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::charset::{Charset, utf16_to_utf8};
+use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
+use super::separators::Separators;
+
+/// A longer message is refused, in bytes; offsets are 32 bits wide.
+pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
+/// Default of [`ParseOptions::segments_max`].
+pub const SEGMENTS_MAX_DEFAULT: usize = 250_000;
+/// Default of [`ParseOptions::fields_max`]; the index takes four bytes for each.
+pub const FIELDS_MAX_DEFAULT: usize = 4_000_000;
+/// A segment with more fields is refused.
+pub const FIELDS_PER_SEGMENT_MAX: usize = u16::MAX as usize - 1;
+/// Most warnings kept for one message; later ones are not recorded.
+pub const WARNINGS_MAX: usize = 100;
+
+/// How to read messages of one feed.
+#[derive(Debug, Clone)]
+pub struct ParseOptions {
+    /// Character set of messages whose MSH-18 is empty or unknown.
+    pub default_charset: Charset,
+    /// Most segments of one message.
+    pub segments_max: usize,
+    /// Most fields of one message, counted over all segments.
+    pub fields_max: usize,
+}
+
+impl Default for ParseOptions {
+    fn default() -> Self {
+        Self {
+            default_charset: Charset::Utf8,
+            segments_max: SEGMENTS_MAX_DEFAULT,
+            fields_max: FIELDS_MAX_DEFAULT,
+        }
+    }
+}
+
+/// Everything that is known of a message before a field is looked at.
+#[derive(Debug)]
+pub(super) struct MessageIndex {
+    pub(super) bytes: Bytes,
+    pub(super) separators: Separators,
+    pub(super) charset: Charset,
+    pub(super) segments: Vec<SegmentIndex>,
+    /// Starts of all pieces between field separators but the first of each segment.
+    pub(super) fields: Vec<u32>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// One segment: a range of bytes and a range of the field starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SegmentIndex {
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) fields_start: u32,
+    pub(super) fields_count: u16,
+    /// False for a line that is not a segment.
+    pub(super) named: bool,
+    /// 1-based among the segments of the same name.
+    pub(super) occurrence: u32,
+}
+
+impl MessageIndex {
+    pub(super) fn build(bytes: Bytes, options: &ParseOptions) -> Result<Self, ParseError> {
+        let refuse = |kind, offset| Err(ParseError { kind, offset });
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return refuse(ParseErrorKind::TooLong, MESSAGE_BYTES_MAX);
+        }
+        let mut warnings = Vec::new();
+        let bytes = match utf16_to_utf8(&bytes) {
+            Some(text) => {
+                warnings.push(Warning {
+                    code: WarningCode::Utf16,
+                    offset: 0,
+                });
+                Bytes::from(text)
+            }
+            None => bytes,
+        };
+        let start = skip_leading(&bytes, &mut warnings);
+        let end = skip_trailing(&bytes, start, &mut warnings);
+        match bytes.get(start..start + 3) {
+            _ if start >= end => return refuse(ParseErrorKind::Empty, start),
+            Some(b"MSH") => {}
+            Some(b"FHS" | b"BHS") => return refuse(ParseErrorKind::BatchEnvelope, start),
+            _ => return refuse(ParseErrorKind::NoHeader, start),
+        }
+        let (separators, _, regular) =
+            Separators::of_header(&bytes[start..end]).map_err(|kind| ParseError {
+                kind,
+                offset: start + 3,
+            })?;
+        if !regular {
+            warnings.push(Warning {
+                code: WarningCode::OddEncodingCharacters,
+                offset: start + 4,
+            });
+        }
+        let mut builder = Builder {
+            bytes: &bytes[..end],
+            separators,
+            options,
+            segments: Vec::with_capacity(16),
+            fields: Vec::with_capacity((end - start).min(1024) / 4),
+            warnings,
+            occurrences: BTreeMap::new(),
+            ends_in_cr: false,
+        };
+        builder.lines(start)?;
+        let Builder {
+            segments,
+            fields,
+            mut warnings,
+            ..
+        } = builder;
+        let charset = charset(
+            &bytes,
+            &separators,
+            &segments,
+            &fields,
+            options,
+            &mut warnings,
+        );
+        Ok(Self {
+            bytes,
+            separators,
+            charset,
+            segments,
+            fields,
+            warnings,
+        })
+    }
+}
+
+/// Blanks, line ends and framing bytes may precede MSH; so may a byte order mark.
+fn skip_leading(bytes: &[u8], warnings: &mut Vec<Warning>) -> usize {
+    const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+    let mut at = 0;
+    loop {
+        let rest = &bytes[at..];
+        let junk = rest.iter().take_while(|&&b| b <= b' ').count();
+        // A mark or two with blanks around them are an accident; more are no message.
+        if junk > 0 {
+            warnings.push(Warning {
+                code: WarningCode::LeadingBytes,
+                offset: at,
+            });
+            at += junk;
+        } else if rest.starts_with(BYTE_ORDER_MARK) && warnings.len() < 8 {
+            warnings.push(Warning {
+                code: WarningCode::ByteOrderMark,
+                offset: at,
+            });
+            at += BYTE_ORDER_MARK.len();
+        } else {
+            return at;
+        }
+    }
+}
+
+/// Framing bytes (FS), padding (NUL) and old end-of-file marks (SUB) may follow the message.
+fn skip_trailing(bytes: &[u8], start: usize, warnings: &mut Vec<Warning>) -> usize {
+    let is_tail = |&&b: &&u8| matches!(b, 0x1C | 0x00 | 0x1A | b'\r' | b'\n');
+    let tail = bytes[start..].iter().rev().take_while(is_tail).count();
+    let tail_start = bytes.len() - tail;
+    match bytes[tail_start..]
+        .iter()
+        .position(|b| !matches!(b, b'\r' | b'\n'))
+    {
+        None => bytes.len(),
+        Some(at) => {
+            warnings.push(Warning {
+                code: WarningCode::TrailingBytes,
+                offset: tail_start + at,
+            });
+            tail_start + at
+        }
+    }
+}
+
+struct Builder<'b> {
+    bytes: &'b [u8],
+    separators: Separators,
+    options: &'b ParseOptions,
+    segments: Vec<SegmentIndex>,
+    fields: Vec<u32>,
+    warnings: Vec<Warning>,
+    occurrences: BTreeMap<[u8; 3], u32>,
+    /// The header ends in CR or CR LF, so a lone LF later may be part of a text.
+    ends_in_cr: bool,
+}
+
+impl Builder<'_> {
+    fn warn(&mut self, code: WarningCode, offset: usize) {
+        // The last two places are for the character set.
+        if self.warnings.len() < WARNINGS_MAX - 2 {
+            self.warnings.push(Warning { code, offset });
+        }
+    }
+
+    /// Indexes every line from `start` on.
+    fn lines(&mut self, start: usize) -> Result<(), ParseError> {
+        let bytes = self.bytes;
+        let field = self.separators.field;
+        let mut open = self.open(start)?;
+        // Line ends and blanks before this place are dealt with; each is looked at once.
+        let mut resume = start;
+        for at in memchr::memchr3_iter(field, b'\r', b'\n', &bytes[start..]) {
+            let at = start + at;
+            if at < resume {
+                continue;
+            }
+            if bytes[at] == field {
+                self.field(&mut open, at)?;
+                continue;
+            }
+            let next = self.next_line(at);
+            resume = next;
+            if self.wraps(&open, at, next) {
+                self.warn(WarningCode::WrappedLine, at);
+                continue;
+            }
+            self.report_gap(at, next);
+            open.end = at as u32;
+            self.segments.push(open);
+            if next == bytes.len() {
+                return Ok(());
+            }
+            open = self.open(next)?;
+        }
+        open.end = bytes.len() as u32;
+        self.warn(WarningCode::NoFinalTerminator, bytes.len());
+        self.segments.push(open);
+        Ok(())
+    }
+
+    fn field(&mut self, open: &mut SegmentIndex, at: usize) -> Result<(), ParseError> {
+        let full = usize::from(open.fields_count) >= FIELDS_PER_SEGMENT_MAX;
+        if full || self.fields.len() >= self.options.fields_max {
+            return Err(ParseError {
+                kind: ParseErrorKind::TooManyFields,
+                offset: at,
+            });
+        }
+        self.fields.push(at as u32 + 1);
+        open.fields_count += 1;
+        Ok(())
+    }
+
+    /// Start of the first line behind the line end at `at` that is not blank.
+    fn next_line(&self, at: usize) -> usize {
+        let is_gap = |b: &&u8| matches!(b, b'\r' | b'\n' | b' ' | b'\t');
+        at + self.bytes[at..].iter().take_while(is_gap).count()
+    }
+
+    /// Blank lines and blanks between the line end at `at` and the line at `next`.
+    fn report_gap(&mut self, at: usize, next: usize) {
+        let bytes = self.bytes;
+        let mut line = at;
+        loop {
+            line += if bytes[line..].starts_with(b"\r\n") {
+                2
+            } else {
+                1
+            };
+            match memchr::memchr2(b'\r', b'\n', &bytes[line.min(next)..next]) {
+                Some(blank) => {
+                    self.warn(WarningCode::BlankLine, line);
+                    line += blank;
+                }
+                None => break,
+            }
+        }
+        if line < next && next < bytes.len() {
+            self.warn(WarningCode::LeadingBlanks, line);
+        }
+    }
+
+    /// Whether the line end at `at` stands inside a field, so that the line at `next` continues it:
+    /// the line is no segment and follows a lone LF where segments end in CR, or a segment made
+    /// of free text.
+    fn wraps(&mut self, open: &SegmentIndex, at: usize, next: usize) -> bool {
+        let lone_lf = self.bytes[at] == b'\n';
+        if self.segments.is_empty() {
+            self.ends_in_cr = !lone_lf;
+            if lone_lf || self.bytes.get(at + 1) == Some(&b'\n') {
+                self.warn(WarningCode::LineFeed, at);
+            }
+        }
+        let start = open.start as usize;
+        let free_text = open.named
+            && open.fields_count > 0
+            && (self.bytes[start..].starts_with(b"OBX") || self.bytes[start..].starts_with(b"NTE"));
+        // Control characters are no text.
+        let text = self.bytes.get(next).is_some_and(|&b| b > b' ');
+        text && (free_text || (lone_lf && self.ends_in_cr)) && !self.is_segment(next)
+    }
+
+    /// A segment's name is an upper-case letter and two letters or digits, then a field or the
+    /// line's end.
+    fn is_segment(&self, at: usize) -> bool {
+        let line = &self.bytes[at..];
+        let Some((&[first, second, third], rest)) = line.split_first_chunk::<3>() else {
+            return false;
+        };
+        let inner = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        let named = first.is_ascii_uppercase() && inner(second) && inner(third);
+        named
+            && match rest.iter().find(|&&b| b != b' ' && b != b'\t') {
+                None | Some(b'\r' | b'\n') => true,
+                Some(_) => rest[0] == self.separators.field,
+            }
+    }
+
+    fn open(&mut self, at: usize) -> Result<SegmentIndex, ParseError> {
+        if self.segments.len() >= self.options.segments_max {
+            return Err(ParseError {
+                kind: ParseErrorKind::TooManySegments,
+                offset: at,
+            });
+        }
+        let named = self.is_segment(at);
+        let name = match self.bytes.get(at..at + 3) {
+            Some(&[a, b, c]) if named => [a, b, c],
+            _ => {
+                self.warn(WarningCode::NotASegment, at);
+                *b"???"
+            }
+        };
+        match &name {
+            // Reading on would file one patient's results in another's record.
+            b"MSH" if !self.segments.is_empty() => {
+                return Err(ParseError {
+                    kind: ParseErrorKind::SecondHeader,
+                    offset: at,
+                });
+            }
+            b"FHS" | b"BHS" | b"BTS" | b"FTS" => self.warn(WarningCode::BatchEnvelope, at),
+            _ => {}
+        }
+        let seen = self.occurrences.entry(name).or_insert(0);
+        *seen += 1;
+        Ok(SegmentIndex {
+            start: at as u32,
+            end: at as u32,
+            fields_start: self.fields.len() as u32,
+            fields_count: 0,
+            named,
+            occurrence: *seen,
+        })
+    }
+}
+
+/// The character set that MSH-18 declares, corrected by what the bytes are.
+fn charset(
+    bytes: &[u8],
+    separators: &Separators,
+    segments: &[SegmentIndex],
+    fields: &[u32],
+    options: &ParseOptions,
+    warnings: &mut Vec<Warning>,
+) -> Charset {
+    let mut warn = |code, offset| warnings.push(Warning { code, offset });
+    // MSH-18 is the 17th piece behind `MSH`, for MSH-1 is the separator itself.
+    let header = segments.first().copied();
+    let range = header
+        .filter(|header| header.fields_count >= 17)
+        .map(|header| {
+            let start = fields[16] as usize;
+            let end = if header.fields_count > 17 {
+                fields[17] as usize - 1
+            } else {
+                header.end as usize
+            };
+            start..end
+        });
+    let mut declared = options.default_charset;
+    if let Some(range) = range.filter(|range| !range.is_empty()) {
+        let offset = range.start;
+        // The first repetition is the message's set; further ones need switching escapes.
+        let first = bytes[range]
+            .split(|&b| b == separators.repetition || b == separators.component)
+            .next()
+            .unwrap_or_default();
+        match std::str::from_utf8(first).ok().map(str::trim) {
+            Some("" | "\"\"") => {}
+            label => match label.and_then(Charset::from_msh18) {
+                Some(charset) => declared = charset,
+                None => warn(WarningCode::UnknownCharset, offset),
+            },
+        }
+    }
+    // What is indexed is one byte wide by now, whatever the label.
+    if declared == Charset::Utf16 {
+        declared = Charset::Utf8;
+    }
+    if bytes.is_ascii() {
+        return declared;
+    }
+    match (std::str::from_utf8(bytes), declared) {
+        (Ok(_), Charset::Utf8) => Charset::Utf8,
+        (Ok(_), _) => {
+            warn(WarningCode::MislabelledCharset, first_not_ascii(bytes));
+            Charset::Utf8
+        }
+        (Err(error), Charset::Utf8) => {
+            warn(WarningCode::InvalidCharacters, error.valid_up_to());
+            Charset::Utf8
+        }
+        (Err(_), Charset::Ascii) => {
+            warn(WarningCode::InvalidCharacters, first_not_ascii(bytes));
+            Charset::Ascii
+        }
+        (Err(_), _) => declared,
+    }
+}
+
+fn first_not_ascii(bytes: &[u8]) -> usize {
+    bytes.iter().position(|b| !b.is_ascii()).unwrap_or(0)
+}

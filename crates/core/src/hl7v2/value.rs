@@ -1,0 +1,339 @@
+//! A field, repetition, component or subcomponent: a slice and the level it is at.
+//!
+//! Splits on demand, one level at a time, and decodes when asked. It never decides what a
+//! value means: empty ("no news") and null ("delete") are told apart and left to the mapping.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::charset::Charset;
+use super::escape::{Layout, unescape_bytes};
+use super::location::Location;
+use super::message::Message;
+use super::segment::{Segment, SegmentName};
+use super::separators::Separators;
+
+/// How deep a [`Value`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// A whole field, with all its repetitions.
+    Field,
+    /// One repetition of a field.
+    Repetition,
+    /// One component.
+    Component,
+    /// One subcomponent.
+    Subcomponent,
+}
+
+/// A piece of a message at one [`Level`]. Copies freely (32 bytes); lives as long as the message.
+#[derive(Clone, Copy)]
+pub struct Value<'m> {
+    message: &'m Message,
+    start: u32,
+    end: u32,
+    segment: u32,
+    repetition: u32,
+    field: u16,
+    component: u16,
+    subcomponent: u16,
+    level: Level,
+    /// `MSH-1` and `MSH-2` are delimiters themselves and are never split.
+    whole: bool,
+}
+
+impl<'m> Value<'m> {
+    pub(super) fn new(
+        message: &'m Message,
+        start: u32,
+        end: u32,
+        segment: u32,
+        field: u16,
+        level: Level,
+        whole: bool,
+    ) -> Self {
+        let (repetition, component, subcomponent) = (0, 0, 0);
+        Self {
+            message,
+            start,
+            end,
+            segment,
+            repetition,
+            field,
+            component,
+            subcomponent,
+            level,
+            whole,
+        }
+    }
+
+    /// The bytes as received.
+    pub fn raw(&self) -> &'m [u8] {
+        &self.message.bytes()[self.start as usize..self.end as usize]
+    }
+
+    /// How deep this value is.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Nothing is there: no news.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Exactly `""`: delete what is known (HL7 v2 chapter 2.5.3).
+    pub fn is_null(&self) -> bool {
+        self.raw() == b"\"\""
+    }
+
+    /// There is a character that is no delimiter, and not only nulls: `^^^`, `~` and `""^` are not
+    /// valued.
+    pub fn is_valued(&self) -> bool {
+        let raw = self.raw();
+        let separators = self.separators();
+        let delimits = |&byte: &u8| !self.whole && separates(&separators, self.level, byte);
+        match raw.first() {
+            None => false,
+            Some(first) if *first != b'"' && !delimits(first) => true,
+            Some(_) => raw
+                .split(delimits)
+                .any(|piece| !piece.is_empty() && piece != b"\"\""),
+        }
+    }
+
+    /// Its repetitions; a repetition, component or subcomponent is its own one repetition. Nothing
+    /// when empty. Every step is linear in the repetition's length.
+    pub fn repetitions(&self) -> impl Iterator<Item = Value<'m>> + Clone + use<'m> {
+        self.split(Level::Repetition)
+    }
+
+    /// Its components, of the first repetition when this is a field; a component or subcomponent is
+    /// its own one component. Nothing when empty.
+    pub fn components(&self) -> impl Iterator<Item = Value<'m>> + Clone + use<'m> {
+        self.first_at(Level::Repetition).split(Level::Component)
+    }
+
+    /// Its subcomponents, of the first component when this is higher. Nothing when empty.
+    pub fn subcomponents(&self) -> impl Iterator<Item = Value<'m>> + Clone + use<'m> {
+        self.first_at(Level::Component).split(Level::Subcomponent)
+    }
+
+    /// Repetition `n`, from 1; empty when it is not there.
+    pub fn repetition(&self, n: usize) -> Value<'m> {
+        self.nth_at(Level::Repetition, n)
+    }
+
+    /// Component `n`, from 1, of the first repetition when this is a field; empty when it is not
+    /// there.
+    pub fn component(&self, n: usize) -> Value<'m> {
+        self.first_at(Level::Repetition).nth_at(Level::Component, n)
+    }
+
+    /// Subcomponent `n`, from 1, of the first component when this is higher; empty when it is not
+    /// there.
+    pub fn subcomponent(&self, n: usize) -> Value<'m> {
+        self.first_at(Level::Component)
+            .nth_at(Level::Subcomponent, n)
+    }
+
+    /// The whole slice as text: character set decoded, escape sequences resolved, delimiters of
+    /// lower levels as typed (`A&E` survives). Empty for null. Borrows when nothing had to change.
+    pub fn text(&self) -> Cow<'m, str> {
+        self.decoded(Layout::Lines)
+    }
+
+    /// [`text`](Self::text) without white space at both ends.
+    pub fn trimmed(&self) -> Cow<'m, str> {
+        match self.text() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => {
+                let trimmed = text.trim();
+                if trimmed.len() == text.len() {
+                    Cow::Owned(text)
+                } else {
+                    Cow::Owned(trimmed.to_owned())
+                }
+            }
+        }
+    }
+
+    /// Formatted text (FT, TX): as [`text`](Self::text), with the sender's indents (`\.in n\`,
+    /// `\.ti n\`) and every line end as one LF.
+    pub fn formatted(&self) -> Cow<'m, str> {
+        let text = self.decoded(Layout::Page);
+        if text.contains('\r') {
+            Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
+        } else {
+            text
+        }
+    }
+
+    /// Where this value stands.
+    pub fn location(&self) -> Location {
+        let segment = Segment::new(self.message, self.segment as usize);
+        Location {
+            segment: segment.and_then(|segment| SegmentName::parse(segment.name())),
+            occurrence: segment.map_or(0, |segment| segment.occurrence()),
+            field: self.field,
+            repetition: self.repetition,
+            component: self.component,
+            subcomponent: self.subcomponent,
+        }
+    }
+
+    /// The segment this value stands in.
+    pub fn segment(&self) -> Option<Segment<'m>> {
+        Segment::new(self.message, self.segment as usize)
+    }
+
+    fn decoded(&self, layout: Layout) -> Cow<'m, str> {
+        let raw = self.raw();
+        if self.is_null() {
+            return Cow::Borrowed("");
+        }
+        let charset = self.message.charset();
+        let unescaped = match self.whole {
+            true => None,
+            false => unescape_bytes(raw, &self.message.separators(), layout),
+        };
+        match unescaped {
+            None => charset.decode(raw).0,
+            Some(bytes) => Cow::Owned(own(charset, bytes)),
+        }
+    }
+
+    fn separators(&self) -> Separators {
+        self.message.separators()
+    }
+
+    /// This value at `level`, if it is above it: its first piece. Empty values stay empty.
+    fn first_at(&self, level: Level) -> Value<'m> {
+        let mut value = *self;
+        while value.level < level {
+            value = value.nth_at(below(value.level), 1);
+        }
+        value
+    }
+
+    /// The `n`th piece at `level`, which is the next one below, or this value itself.
+    fn nth_at(&self, level: Level, n: usize) -> Value<'m> {
+        // One piece past the end tells where an absent piece would stand.
+        match n
+            .checked_sub(1)
+            .and_then(|skip| self.split(level).nth(skip))
+        {
+            Some(value) => value,
+            None => {
+                let mut absent = *self;
+                absent.start = absent.end;
+                if absent.level < level {
+                    absent.place(level, n);
+                }
+                absent
+            }
+        }
+    }
+
+    fn split(&self, level: Level) -> Pieces<'m> {
+        let rest = match self.is_empty() {
+            true => None,
+            false => Some(*self),
+        };
+        let separator = match self.whole || self.level >= level {
+            true => Separators::UNUSED,
+            false => delimiter(&self.separators(), level),
+        };
+        Pieces {
+            rest,
+            level,
+            separator,
+            count: 0,
+        }
+    }
+
+    /// Marks this value as the `n`th at `level`.
+    fn place(&mut self, level: Level, n: usize) {
+        let narrow = u16::try_from(n).unwrap_or(u16::MAX);
+        match level {
+            Level::Field => {}
+            Level::Repetition => self.repetition = u32::try_from(n).unwrap_or(u32::MAX),
+            Level::Component => self.component = narrow,
+            Level::Subcomponent => self.subcomponent = narrow,
+        }
+        self.level = level;
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    // The place, never the content: content is a patient's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.location(), f)
+    }
+}
+
+/// The pieces of a value at one level.
+#[derive(Clone)]
+struct Pieces<'m> {
+    rest: Option<Value<'m>>,
+    level: Level,
+    /// `UNUSED` when the value is one piece.
+    separator: u8,
+    count: usize,
+}
+
+impl<'m> Iterator for Pieces<'m> {
+    type Item = Value<'m>;
+
+    fn next(&mut self) -> Option<Value<'m>> {
+        let mut piece = self.rest?;
+        self.count += 1;
+        let at = match self.separator {
+            Separators::UNUSED => None,
+            separator => memchr::memchr(separator, piece.raw()),
+        };
+        self.rest = at.map(|at| {
+            let mut rest = piece;
+            rest.start += at as u32 + 1;
+            piece.end = rest.start - 1;
+            rest
+        });
+        if piece.level < self.level {
+            piece.place(self.level, self.count);
+        }
+        Some(piece)
+    }
+}
+
+fn below(level: Level) -> Level {
+    match level {
+        Level::Field => Level::Repetition,
+        Level::Repetition => Level::Component,
+        Level::Component | Level::Subcomponent => Level::Subcomponent,
+    }
+}
+
+/// The delimiter between values of `level`.
+fn delimiter(separators: &Separators, level: Level) -> u8 {
+    match level {
+        Level::Field => separators.field,
+        Level::Repetition => separators.repetition,
+        Level::Component => separators.component,
+        Level::Subcomponent => separators.subcomponent,
+    }
+}
+
+/// Whether `byte` delimits anything inside a value of `level`.
+fn separates(separators: &Separators, level: Level, byte: u8) -> bool {
+    byte != Separators::UNUSED
+        && [Level::Repetition, Level::Component, Level::Subcomponent]
+            .into_iter()
+            .any(|lower| level < lower && delimiter(separators, lower) == byte)
+}
+
+fn own(charset: Charset, bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => charset.decode(error.as_bytes()).0.into_owned(),
+    }
+}
