@@ -3,25 +3,26 @@
 //! Reports every problem with its path and the rule it breaks. Never repairs, and never puts a value into a message, as
 //! values are personal data; the codes of required value sets are the exception. A valid resource costs no allocation.
 
-use std::cell::Cell;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use super::json::{Json, Object};
 use super::table::{Element, Kind, Primitive, Type, r4};
 
+mod binding;
 mod bundle;
 mod primitive;
-mod reference;
+pub(crate) mod reference;
 pub(crate) mod rules;
+mod scope;
+mod together;
+
+use scope::{Path, Scope};
 
 /// No more problems than this are listed for one resource; a last line says so.
 pub const ISSUES_MAX: usize = 500;
 
 /// Deeper elements are refused. serde_json stops at 128 levels of JSON before.
 const DEPTH_MAX: u32 = 100;
-
-/// Longer member names are cut in paths.
-const NAME_CHARS_MAX: usize = 64;
 
 /// A problem of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,99 +60,6 @@ pub fn check_bundle(bundle: &Json) -> Vec<Issue> {
     walk.root(bundle);
     walk.entries(bundle);
     walk.finish()
-}
-
-/// A place in the resource, kept on the stack and written out only for an issue.
-#[derive(Clone, Copy)]
-struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
-    name: &'a str,
-    index: Option<usize>,
-}
-
-impl<'a> Path<'a> {
-    fn root(name: &'a str) -> Self {
-        Self {
-            parent: None,
-            name,
-            index: None,
-        }
-    }
-
-    fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
-        Path {
-            parent: Some(self),
-            name,
-            index: None,
-        }
-    }
-
-    fn item(&self, index: usize) -> Self {
-        Self {
-            index: Some(index),
-            ..*self
-        }
-    }
-
-    fn write(&self, out: &mut String) {
-        if let Some(parent) = self.parent {
-            parent.write(out);
-            out.push('.');
-        }
-        // A name may come from outside: what is no element name is not let into logs.
-        let tame = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '_' {
-                c
-            } else {
-                '?'
-            }
-        };
-        out.extend(self.name.chars().take(NAME_CHARS_MAX).map(tame));
-        if let Some(index) = self.index {
-            // Writing into a String does not fail.
-            let _written = write!(out, "[{index}]");
-        }
-    }
-}
-
-/// The resource around the element that is checked.
-struct Scope<'r> {
-    resource: &'r Object,
-    /// Contained resources by id, sorted: type, and whether something refers to it.
-    contained: Vec<(&'r str, &'r str, Cell<bool>)>,
-}
-
-impl<'r> Scope<'r> {
-    fn new(resource: &'r Object) -> Self {
-        let items = resource
-            .get("contained")
-            .and_then(Json::as_array)
-            .unwrap_or_default();
-        let entry = |item: &'r Json| {
-            let id = item.get("id")?.as_str()?;
-            Some((
-                id,
-                item.resource_type().unwrap_or_default(),
-                Cell::new(false),
-            ))
-        };
-        let mut contained: Vec<_> = items.iter().filter_map(entry).collect();
-        contained.sort_by(|a, b| a.0.cmp(b.0));
-        Self {
-            resource,
-            contained,
-        }
-    }
-
-    /// The type of the contained resource with this id, which is now referred to.
-    fn refer(&self, id: &str) -> Option<&'r str> {
-        let at = self
-            .contained
-            .binary_search_by(|entry| entry.0.cmp(id))
-            .ok()?;
-        self.contained[at].2.set(true);
-        Some(self.contained[at].1)
-    }
 }
 
 struct Walk<'r> {
@@ -449,9 +357,9 @@ impl<'r> Walk<'r> {
     ) {
         if let Some(set) = element.value_set() {
             if !set.contains(text) {
-                self.issue(path, rules::not_in_set(text, set));
+                self.issue(path, binding::not_in_set(text, set));
             }
-        } else if element.is_mime_type() && !rules::is_mime_type(text) {
+        } else if element.is_mime_type() && !binding::is_mime_type(text) {
             self.issue(path, "must be a media type such as text/plain");
         } else if matches!(
             primitive,

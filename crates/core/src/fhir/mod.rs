@@ -6,10 +6,11 @@
 pub mod check;
 pub mod date;
 pub mod json;
-
+pub mod search;
 pub mod table;
 
 pub use check::{Issue, check, check_bundle};
 pub use date::date_range;
 pub use json::{Json, Name, Object};
+pub use search::{SearchError, SearchKind, SearchParameter, matches, parameter, parameters};
 pub use table::{Element, Kind, PathError, Primitive, Table, Type, r4};

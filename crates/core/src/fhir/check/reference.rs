@@ -8,7 +8,7 @@ use super::{Path, Scope, Walk, primitive};
 
 /// What a reference is, by its written form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form<'a> {
+pub(crate) enum Form<'a> {
     /// `#id`; the id is empty for the containing resource.
     Contained(&'a str),
     /// `Type/id`, with or without a version.
@@ -22,7 +22,7 @@ pub(super) enum Form<'a> {
 }
 
 /// The form of a reference; `None` when it has none of those FHIR knows.
-pub(super) fn form(text: &str) -> Option<Form<'_>> {
+pub(crate) fn form(text: &str) -> Option<Form<'_>> {
     if let Some(id) = text.strip_prefix('#') {
         return (id.is_empty() || primitive::is_id(id)).then_some(Form::Contained(id));
     }

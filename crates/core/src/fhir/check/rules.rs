@@ -1,375 +1,18 @@
-//! The invariants of FHIR R4 that the checker holds resources to, and required value sets.
+//! The invariants of FHIR R4 that the checker holds resources to; those that look at values are here as code.
 //!
-//! Rules about which elements stand together are data: they become bit masks over a type's slots. The others are code.
+//! Source: the constraints of the R4 StructureDefinitions, named by their keys. Only those of severity error.
 
 use super::super::date::{self, Precision};
 use super::super::json::{Json, Object};
-use super::super::table::{Element, Type, ValueSet, nearest};
+use super::super::table::{Element, Type};
+use super::together::{Mask, masks_of};
 use super::{Path, Walk};
-
-/// When one of `when` is present (empty: always), one of `need` must be, and none of `never`.
-struct Together {
-    type_name: &'static str,
-    when: &'static [&'static str],
-    need: &'static [&'static str],
-    never: &'static [&'static str],
-    text: &'static str,
-}
-
-const fn one_of(
-    type_name: &'static str,
-    need: &'static [&'static str],
-    text: &'static str,
-) -> Together {
-    Together {
-        type_name,
-        when: &[],
-        need,
-        never: &[],
-        text,
-    }
-}
-
-const fn needs(
-    type_name: &'static str,
-    when: &'static [&'static str],
-    need: &'static [&'static str],
-    text: &'static str,
-) -> Together {
-    Together {
-        type_name,
-        when,
-        need,
-        never: &[],
-        text,
-    }
-}
-
-const fn not_both(
-    type_name: &'static str,
-    when: &'static [&'static str],
-    never: &'static [&'static str],
-    text: &'static str,
-) -> Together {
-    Together {
-        type_name,
-        when,
-        need: &[],
-        never,
-        text,
-    }
-}
-
-/// Source: the constraints of the R4 StructureDefinitions, by their keys. A choice is named without its type.
-const TOGETHER: &[Together] = &[
-    needs(
-        "Age",
-        &["code"],
-        &["system"],
-        "qty-3: a code needs its system",
-    ),
-    needs(
-        "Appointment",
-        &["start"],
-        &["end"],
-        "app-2: start needs an end",
-    ),
-    needs(
-        "Appointment",
-        &["end"],
-        &["start"],
-        "app-2: end needs a start",
-    ),
-    one_of(
-        "Appointment.participant",
-        &["type", "actor"],
-        "app-1: a type or an actor is required",
-    ),
-    needs(
-        "Attachment",
-        &["data"],
-        &["contentType"],
-        "att-1: data needs a contentType",
-    ),
-    not_both(
-        "AuditEvent.entity",
-        &["name"],
-        &["query"],
-        "sev-1: must not have both name and query",
-    ),
-    one_of(
-        "Bundle.entry",
-        &["resource", "request", "response"],
-        "bdl-5: a resource, request or response is required",
-    ),
-    one_of(
-        "CapabilityStatement",
-        &["rest", "messaging", "document"],
-        "cpb-1: rest, messaging or document is required",
-    ),
-    one_of(
-        "CapabilityStatement",
-        &["description", "software", "implementation"],
-        "cpb-2: a description, software or implementation is required",
-    ),
-    not_both(
-        "CarePlan.activity",
-        &["detail"],
-        &["reference"],
-        "cpl-3: must not have both detail and reference",
-    ),
-    one_of(
-        "Composition.section",
-        &["text", "entry", "section"],
-        "cmp-1: text, entries or sections are required",
-    ),
-    not_both(
-        "Composition.section",
-        &["emptyReason"],
-        &["entry"],
-        "cmp-2: must not have both emptyReason and entries",
-    ),
-    one_of(
-        "Condition.evidence",
-        &["code", "detail"],
-        "con-2: a code or detail is required",
-    ),
-    one_of(
-        "Condition.stage",
-        &["summary", "assessment"],
-        "con-1: a summary or assessment is required",
-    ),
-    one_of(
-        "Consent",
-        &["policy", "policyRule"],
-        "ppc-1: a policy or policyRule is required",
-    ),
-    needs(
-        "ContactPoint",
-        &["value"],
-        &["system"],
-        "cpt-2: a value needs a system",
-    ),
-    needs(
-        "Count",
-        &["code"],
-        &["system"],
-        "qty-3: a code needs its system",
-    ),
-    one_of(
-        "DataRequirement.codeFilter",
-        &["path", "searchParam"],
-        "drq-1: a path or searchParam is required",
-    ),
-    not_both(
-        "DataRequirement.codeFilter",
-        &["path"],
-        &["searchParam"],
-        "drq-1: path excludes searchParam",
-    ),
-    one_of(
-        "DataRequirement.dateFilter",
-        &["path", "searchParam"],
-        "drq-2: a path or searchParam is required",
-    ),
-    not_both(
-        "DataRequirement.dateFilter",
-        &["path"],
-        &["searchParam"],
-        "drq-2: path excludes searchParam",
-    ),
-    needs(
-        "Distance",
-        &["code"],
-        &["system"],
-        "qty-3: a code needs its system",
-    ),
-    needs(
-        "Duration",
-        &["code"],
-        &["system"],
-        "qty-3: a code needs its system",
-    ),
-    one_of(
-        "Expression",
-        &["expression", "reference"],
-        "exp-1: an expression or reference is required",
-    ),
-    one_of(
-        "Extension",
-        &["extension", "value"],
-        "ext-1: a value or extensions are required",
-    ),
-    not_both(
-        "Extension",
-        &["value"],
-        &["extension"],
-        "ext-1: must not have both a value and extensions",
-    ),
-    one_of(
-        "Immunization.education",
-        &["documentType", "reference"],
-        "imm-1: a documentType or reference is required",
-    ),
-    not_both(
-        "List",
-        &["emptyReason"],
-        &["entry"],
-        "lst-1: must not have both emptyReason and entries",
-    ),
-    one_of(
-        "MedicationAdministration.dosage",
-        &["dose", "rate"],
-        "mad-1: a dose or rate is required",
-    ),
-    not_both(
-        "Observation",
-        &["dataAbsentReason"],
-        &["value"],
-        "obs-6: dataAbsentReason excludes a value",
-    ),
-    one_of(
-        "Observation.referenceRange",
-        &["low", "high", "text"],
-        "obs-3: low, high or text is required",
-    ),
-    one_of(
-        "Organization",
-        &["identifier", "name"],
-        "org-1: an identifier or name is required",
-    ),
-    one_of(
-        "Parameters.parameter",
-        &["part", "value", "resource"],
-        "inv-1: a value, resource or parts are required",
-    ),
-    not_both(
-        "Parameters.parameter",
-        &["part"],
-        &["value", "resource"],
-        "inv-1: parts exclude a value or resource",
-    ),
-    not_both(
-        "Parameters.parameter",
-        &["value"],
-        &["resource"],
-        "inv-1: a value excludes a resource",
-    ),
-    one_of(
-        "Patient.contact",
-        &["name", "telecom", "address", "organization"],
-        "pat-1: a name, telecom, address or organization is required",
-    ),
-    needs(
-        "Quantity",
-        &["code"],
-        &["system"],
-        "qty-3: a code needs its system",
-    ),
-    not_both(
-        "Questionnaire.item",
-        &["answerOption"],
-        &["answerValueSet"],
-        "que-4: only one kind of answers is allowed",
-    ),
-    not_both(
-        "Questionnaire.item",
-        &["answerOption"],
-        &["initial"],
-        "que-11: answerOption excludes initial",
-    ),
-    not_both(
-        "QuestionnaireResponse.item",
-        &["answer"],
-        &["item"],
-        "qrs-1: must not have both answers and items",
-    ),
-    needs(
-        "Ratio",
-        &["numerator"],
-        &["denominator"],
-        "rat-1: a numerator needs a denominator",
-    ),
-    needs(
-        "Ratio",
-        &["denominator"],
-        &["numerator"],
-        "rat-1: a denominator needs a numerator",
-    ),
-    one_of(
-        "Ratio",
-        &["numerator", "extension"],
-        "rat-1: a numerator and denominator or an extension is required",
-    ),
-    needs(
-        "ServiceRequest",
-        &["orderDetail"],
-        &["code"],
-        "prr-1: orderDetail needs a code",
-    ),
-    needs(
-        "Timing.repeat",
-        &["duration"],
-        &["durationUnit"],
-        "tim-1: duration needs a unit",
-    ),
-    needs(
-        "Timing.repeat",
-        &["period"],
-        &["periodUnit"],
-        "tim-2: period needs a unit",
-    ),
-    needs(
-        "Timing.repeat",
-        &["periodMax"],
-        &["period"],
-        "tim-6: periodMax needs a period",
-    ),
-    needs(
-        "Timing.repeat",
-        &["durationMax"],
-        &["duration"],
-        "tim-7: durationMax needs a duration",
-    ),
-    needs(
-        "Timing.repeat",
-        &["countMax"],
-        &["count"],
-        "tim-8: countMax needs a count",
-    ),
-    not_both(
-        "Timing.repeat",
-        &["timeOfDay"],
-        &["when"],
-        "tim-10: timeOfDay excludes when",
-    ),
-    not_both(
-        "TriggerDefinition",
-        &["data"],
-        &["timing"],
-        "trd-1: data excludes timing",
-    ),
-    needs(
-        "TriggerDefinition",
-        &["condition"],
-        &["data"],
-        "trd-2: a condition needs data",
-    ),
-];
 
 /// The invariants of one type, ready to be tried.
 #[derive(Debug)]
 pub(crate) struct Rules {
     masks: Vec<Mask>,
     special: Option<Special>,
-}
-
-#[derive(Debug)]
-struct Mask {
-    when: u64,
-    need: u64,
-    never: u64,
-    text: &'static str,
 }
 
 /// Types with rules about values.
@@ -387,19 +30,6 @@ enum Special {
 
 /// The invariants of the type with this name and these elements.
 pub(crate) fn rules_of(name: &str, elements: &[Element]) -> Rules {
-    let slots = |names: &[&str]| {
-        let named = |e: &&Element| names.contains(&e.choice().unwrap_or(e.name()));
-        elements
-            .iter()
-            .filter(named)
-            .fold(0, |bits, e| bits | e.slot())
-    };
-    let mask = |rule: &Together| Mask {
-        when: slots(rule.when),
-        need: slots(rule.need),
-        never: slots(rule.never),
-        text: rule.text,
-    };
     let special = match name {
         "AllergyIntolerance" => Some(Special::AllergyIntolerance),
         "Appointment" => Some(Special::Appointment),
@@ -412,11 +42,7 @@ pub(crate) fn rules_of(name: &str, elements: &[Element]) -> Rules {
         _ => None,
     };
     Rules {
-        masks: TOGETHER
-            .iter()
-            .filter(|rule| rule.type_name == name)
-            .map(mask)
-            .collect(),
+        masks: masks_of(name, elements),
         special,
     }
 }
@@ -430,11 +56,8 @@ impl<'r> Walk<'r> {
         seen: u64,
         path: &Path<'_>,
     ) {
-        for rule in &t.rules().masks {
-            let applies = rule.when == 0 || seen & rule.when != 0;
-            if applies && ((rule.need != 0 && seen & rule.need == 0) || seen & rule.never != 0) {
-                self.issue(path, rule.text);
-            }
+        for text in t.rules().masks.iter().filter_map(|mask| mask.fault(seen)) {
+            self.issue(path, text);
         }
         match t.rules().special {
             None => {}
@@ -619,36 +242,6 @@ impl<'r> Walk<'r> {
             _ => {}
         }
     }
-
-    /// A Coding, CodeableConcept or Quantity with a required value set.
-    pub(super) fn bound(&mut self, element: &'static Element, object: &'r Object, path: &Path<'_>) {
-        let Some(set) = element.value_set() else {
-            return;
-        };
-        let in_set = |object: &Object| {
-            let text = |name| object.get(name).and_then(Json::as_str);
-            text("system")
-                .zip(text("code"))
-                .is_some_and(|(system, code)| set.contains_coding(system, code))
-        };
-        let valid = match element.type_name() {
-            "CodeableConcept" => {
-                let codings = object
-                    .get("coding")
-                    .and_then(Json::as_array)
-                    .unwrap_or_default();
-                codings.iter().filter_map(Json::as_object).any(in_set)
-            }
-            "Coding" => in_set(object),
-            _ => !object.contains("code") || in_set(object),
-        };
-        if !valid {
-            self.issue(
-                path,
-                format!("must have a code of {}: {}", set.name(), listed(set)),
-            );
-        }
-    }
 }
 
 /// System and code of each coding of a CodeableConcept.
@@ -698,45 +291,4 @@ fn is_falling(range: &Object) -> bool {
         && number(low)
             .zip(number(high))
             .is_some_and(|(low, high)| low > high)
-}
-
-/// No more codes than this are listed in a message.
-const CODES_LISTED_MAX: usize = 12;
-
-fn listed(set: &ValueSet) -> String {
-    let mut text = set
-        .codes()
-        .iter()
-        .take(CODES_LISTED_MAX)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if set.codes().len() > CODES_LISTED_MAX {
-        text.push_str(", …");
-    }
-    text
-}
-
-/// The message for a code outside its required value set.
-pub(super) fn not_in_set(code: &str, set: &ValueSet) -> String {
-    let shown: String = code.chars().take(40).collect();
-    let shown = shown.escape_debug();
-    match nearest(code, set.codes().iter().copied()) {
-        Some(near) => format!("`{shown}` is not in {}; did you mean `{near}`?", set.name()),
-        None => format!("`{shown}` is not in {}: {}", set.name(), listed(set)),
-    }
-}
-
-/// A media type (RFC 6838) with or without parameters.
-pub(super) fn is_mime_type(text: &str) -> bool {
-    let essence = text.split(';').next().unwrap_or_default().trim_end();
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b))
-    };
-    essence
-        .split_once('/')
-        .is_some_and(|(kind, sub)| is_name(kind) && is_name(sub))
 }
