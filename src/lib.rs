@@ -1,0 +1,3 @@
+//! The Fairway daemon: everything that does I/O.
+
+pub mod mllp;
