@@ -26,6 +26,7 @@ mod grammar;
 mod index;
 mod location;
 mod message;
+pub mod mllp;
 mod path;
 mod segment;
 mod separators;

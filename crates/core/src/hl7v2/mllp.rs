@@ -1,0 +1,512 @@
+//! Frames HL7 v2 messages for MLLP: `<VT> message <FS><CR>`, and finds them again in a stream of bytes.
+//!
+//! Knows bytes only: no socket, no clock, no segment but the three letters that open one. It never searches a byte
+//! twice, never drops one without saying so, and never prints what it read.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Opens a frame: vertical tab (MLLP release 1, start block).
+pub const VT: u8 = 0x0B;
+/// Ends a frame together with [`CR`]: file separator (MLLP release 1, end block).
+pub const FS: u8 = 0x1C;
+/// Follows [`FS`] at the end of a frame; inside a message it ends a segment.
+pub const CR: u8 = 0x0D;
+
+/// Frames up to this many bytes are copied out of the buffer; longer ones take the buffer's memory with them.
+///
+/// A copy of a routine message costs less than the allocation of the next read buffer, and a message that waits in
+/// a queue then holds its own length and not a whole read buffer. A document is handed over without a copy.
+pub const COPIED_BYTES_MAX: usize = 64 * 1024;
+
+/// How the end of a frame was marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameEnd {
+    /// `FS CR`, as the standard asks.
+    Full,
+    /// `FS` without `CR`: the next frame's `VT` or the end of the stream followed at once.
+    NoCr,
+}
+
+/// What a stretch of the stream turned out to be.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Event {
+    /// One message, without its framing bytes. May be empty.
+    Frame {
+        /// The message as sent.
+        bytes: Bytes,
+        /// How its end was marked.
+        end: FrameEnd,
+    },
+    /// Bytes outside of any frame, counted as one run and dropped.
+    Skipped {
+        /// Length of the run in bytes.
+        bytes: usize,
+    },
+    /// A frame that never ended: a new `VT` opened the next message (`MSH`) right after a segment end.
+    /// The next frame is being read already.
+    Restarted {
+        /// What had been read of the abandoned frame.
+        dropped: Bytes,
+    },
+    /// The stream ended inside a frame. Only [`Decoder::finish`] says this.
+    Unfinished {
+        /// What had been read of the frame.
+        bytes: Bytes,
+    },
+}
+
+impl fmt::Debug for Event {
+    /// Lengths only: the content is patient data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Frame { bytes, end } => write!(f, "Frame({} bytes, {end:?})", bytes.len()),
+            Event::Skipped { bytes } => write!(f, "Skipped({bytes} bytes)"),
+            Event::Restarted { dropped } => write!(f, "Restarted({} bytes)", dropped.len()),
+            Event::Unfinished { bytes } => write!(f, "Unfinished({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// Why a stream cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A frame holds more bytes than allowed. The buffer starts with the frame's first byte.
+    #[error("the MLLP frame is longer than {limit} bytes")]
+    TooLarge {
+        /// The limit given to [`Decoder::new`], in bytes.
+        limit: usize,
+    },
+}
+
+/// What the byte at the scan position means.
+enum Mark {
+    /// A frame ends here; this many framing bytes are to be dropped.
+    End(FrameEnd, usize),
+    /// The next frame starts here although this one has not ended.
+    Restart,
+    Data,
+    /// Cannot be told before more bytes arrive.
+    Undecided,
+}
+
+/// Finds frames in a growing buffer. One for each stream; the caller owns the buffer and appends what it reads.
+///
+/// Every split of a stream into reads yields the same events. The cost is linear in the bytes of the stream, however
+/// they are split, because the decoder remembers how far it has looked. It consumes what it has dealt with from the
+/// front of the buffer; in between the caller may only append.
+#[derive(Debug)]
+pub struct Decoder {
+    frame_bytes_max: usize,
+    in_frame: bool,
+    /// Inside a frame: the first so many bytes of the buffer are known to be data.
+    scanned: usize,
+    /// Outside: length of the present run of bytes that belong to no frame.
+    skipped: usize,
+}
+
+impl Decoder {
+    /// A decoder at the start of a stream. `frame_bytes_max` is the longest allowed message without framing, in bytes.
+    pub fn new(frame_bytes_max: usize) -> Self {
+        Self {
+            frame_bytes_max,
+            in_frame: false,
+            scanned: 0,
+            skipped: 0,
+        }
+    }
+
+    /// The next event in `buffer`, or `None` when more bytes are needed. Call until `None` after each read.
+    ///
+    /// # Errors
+    /// [`DecodeError::TooLarge`] as soon as a frame is known to exceed the limit, and again on every later call: the
+    /// stream cannot be read on. So the buffer need never hold more than the limit and one read.
+    pub fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Event>, DecodeError> {
+        if !self.in_frame && !self.open(buffer) {
+            return Ok(None);
+        }
+        if self.skipped > 0 {
+            return Ok(Some(Event::Skipped {
+                bytes: std::mem::take(&mut self.skipped),
+            }));
+        }
+        loop {
+            let rest = buffer.get(self.scanned..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(FS, VT, rest) else {
+                self.scanned = buffer.len();
+                self.check_limit()?;
+                return Ok(None);
+            };
+            self.scanned += found;
+            self.check_limit()?;
+            match self.mark(buffer) {
+                Mark::End(end, framing) => {
+                    let bytes = self.cut(buffer, framing);
+                    self.in_frame = false;
+                    return Ok(Some(Event::Frame { bytes, end }));
+                }
+                // The new VT is consumed, and the decoder stays inside a frame: the new one.
+                Mark::Restart => {
+                    return Ok(Some(Event::Restarted {
+                        dropped: self.cut(buffer, 1),
+                    }));
+                }
+                Mark::Data => self.scanned += 1,
+                Mark::Undecided => return Ok(None),
+            }
+        }
+    }
+
+    /// Whether a frame has been opened and not ended yet.
+    pub fn in_frame(&self) -> bool {
+        self.in_frame
+    }
+
+    /// Length of the present run of bytes outside of any frame that no event has reported yet.
+    pub fn skipping(&self) -> usize {
+        self.skipped
+    }
+
+    /// What the end of the stream leaves behind. Call until `None` after [`decode`](Self::decode) has yielded `None`.
+    ///
+    /// A frame whose last byte is `FS` counts as a frame; any other rest of one is [`Event::Unfinished`].
+    pub fn finish(&mut self, buffer: &mut BytesMut) -> Option<Event> {
+        if self.skipped > 0 {
+            return Some(Event::Skipped {
+                bytes: std::mem::take(&mut self.skipped),
+            });
+        }
+        if !std::mem::take(&mut self.in_frame) {
+            return None;
+        }
+        self.scanned = 0;
+        let mut bytes = buffer.split().freeze();
+        if bytes.last() != Some(&FS) {
+            return Some(Event::Unfinished { bytes });
+        }
+        bytes.truncate(bytes.len() - 1);
+        Some(Event::Frame {
+            bytes,
+            end: FrameEnd::NoCr,
+        })
+    }
+
+    /// Drops bytes up to and including the next `VT`; false when there is none.
+    fn open(&mut self, buffer: &mut BytesMut) -> bool {
+        let start = memchr::memchr(VT, buffer);
+        let junk = start.unwrap_or(buffer.len());
+        self.skipped += junk;
+        buffer.advance(junk + usize::from(start.is_some()));
+        self.in_frame = start.is_some();
+        self.in_frame
+    }
+
+    /// Judges the `FS` or `VT` at the scan position.
+    fn mark(&self, buffer: &[u8]) -> Mark {
+        let at = self.scanned;
+        let next = buffer.get(at + 1..).unwrap_or_default();
+        if buffer.get(at) == Some(&FS) {
+            return match next.first() {
+                None => Mark::Undecided,
+                Some(&CR) => Mark::End(FrameEnd::Full, 2),
+                Some(&VT) => Mark::End(FrameEnd::NoCr, 1),
+                Some(_) => Mark::Data,
+            };
+        }
+        // Documents may hold a VT as data. Only one that follows a segment end and is followed by MSH is a new start.
+        let after_segment = at
+            .checked_sub(1)
+            .and_then(|before| buffer.get(before))
+            .is_some_and(|b| matches!(b, b'\r' | b'\n'));
+        let letters = next.get(..3).unwrap_or(next);
+        match (after_segment && b"MSH".starts_with(letters), letters.len()) {
+            (false, _) => Mark::Data,
+            (true, 3) => Mark::Restart,
+            (true, _) => Mark::Undecided,
+        }
+    }
+
+    /// Takes the scanned bytes out of the buffer and drops `framing` bytes after them. Costs at most their length.
+    fn cut(&mut self, buffer: &mut BytesMut, framing: usize) -> Bytes {
+        let length = std::mem::take(&mut self.scanned);
+        if length <= COPIED_BYTES_MAX {
+            let bytes = Bytes::copy_from_slice(buffer.get(..length).unwrap_or_default());
+            buffer.advance(length + framing);
+            return bytes;
+        }
+        let bytes = buffer.split_to(length).freeze();
+        buffer.advance(framing);
+        // The rest moves to memory of its own, so that it does not keep the document's alive. A rest longer than the
+        // frame stays: to move it for each frame would be quadratic.
+        if buffer.len() <= length {
+            *buffer = BytesMut::from(&buffer[..]);
+        }
+        bytes
+    }
+
+    fn check_limit(&self) -> Result<(), DecodeError> {
+        match self.scanned > self.frame_bytes_max {
+            true => Err(DecodeError::TooLarge {
+                limit: self.frame_bytes_max,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Appends `message` to `out` as one frame. The message must not hold `FS CR`; nothing is escaped in MLLP.
+pub fn encode(message: &[u8], out: &mut BytesMut) {
+    out.reserve(message.len() + 3);
+    out.extend_from_slice(&[VT]);
+    out.extend_from_slice(message);
+    out.extend_from_slice(&[FS, CR]);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 200 * 1024;
+
+    /// Feeds the stream in pieces of the given lengths (the rest as one) and gives every event, and the error.
+    fn run(limit: usize, stream: &[u8], pieces: &[usize]) -> (Vec<Event>, Option<DecodeError>) {
+        let (mut decoder, mut buffer, mut events) =
+            (Decoder::new(limit), BytesMut::new(), Vec::new());
+        let mut rest = stream;
+        let lengths = pieces.iter().copied().chain([usize::MAX]);
+        for length in lengths {
+            let (piece, later) = rest.split_at(length.min(rest.len()));
+            rest = later;
+            buffer.extend_from_slice(piece);
+            loop {
+                match decoder.decode(&mut buffer) {
+                    Ok(Some(event)) => events.push(event),
+                    Ok(None) => break,
+                    Err(error) => return (events, Some(error)),
+                }
+            }
+        }
+        while let Some(event) = decoder.finish(&mut buffer) {
+            events.push(event);
+        }
+        assert!(buffer.is_empty() && !decoder.in_frame() && decoder.skipping() == 0);
+        (events, None)
+    }
+
+    fn frame(bytes: &[u8], end: FrameEnd) -> Event {
+        Event::Frame {
+            bytes: Bytes::copy_from_slice(bytes),
+            end,
+        }
+    }
+
+    /// Whole, byte by byte, and in twos: always the expected events.
+    fn check(stream: &[u8], expected: &[Event]) {
+        for piece in [stream.len(), 1, 2, 3] {
+            let pieces = vec![piece; stream.len() / piece.max(1) + 1];
+            let (events, error) = run(LIMIT, stream, &pieces);
+            assert_eq!(
+                (events.as_slice(), error),
+                (expected, None),
+                "in pieces of {piece}"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_and_what_surrounds_them() {
+        let (a, b) = (
+            frame(b"MSH|a\r", FrameEnd::Full),
+            frame(b"MSH|b\r", FrameEnd::Full),
+        );
+        check(b"", &[]);
+        check(
+            b"\x0BMSH|a\r\x1C\r\x0BMSH|b\r\x1C\r",
+            &[a.clone(), b.clone()],
+        );
+        check(
+            b"junk\x0BMSH|a\r\x1C\r\n\x0BMSH|b\r\x1C\r",
+            &[
+                Event::Skipped { bytes: 4 },
+                a.clone(),
+                Event::Skipped { bytes: 1 },
+                b.clone(),
+            ],
+        );
+        check(
+            b"\x0BMSH|a\r\x1C\x0BMSH|b\r\x1C",
+            &[
+                frame(b"MSH|a\r", FrameEnd::NoCr),
+                frame(b"MSH|b\r", FrameEnd::NoCr),
+            ],
+        );
+        check(b"\x0B\x1C\r", &[frame(b"", FrameEnd::Full)]);
+        check(b"MSH|unframed\r", &[Event::Skipped { bytes: 13 }]);
+        check(b"\x1C\r", &[Event::Skipped { bytes: 2 }]);
+    }
+
+    #[test]
+    fn framing_bytes_inside_a_message_are_data() {
+        check(
+            b"\x0BOBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C\x1C\r",
+            &[frame(
+                b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C",
+                FrameEnd::Full,
+            )],
+        );
+        check(
+            b"\x0BOBX\x0BMSH|\r\x1C\r",
+            &[frame(b"OBX\x0BMSH|\r", FrameEnd::Full)],
+        );
+    }
+
+    #[test]
+    fn an_abandoned_frame_is_handed_out() {
+        check(
+            b"\x0BMSH|a\r\x0BMSH|b\r\x1C\r",
+            &[
+                Event::Restarted {
+                    dropped: Bytes::from_static(b"MSH|a\r"),
+                },
+                frame(b"MSH|b\r", FrameEnd::Full),
+            ],
+        );
+        check(
+            b"\x0BMSH|a\r\x0BMS",
+            &[Event::Unfinished {
+                bytes: Bytes::from_static(b"MSH|a\r\x0BMS"),
+            }],
+        );
+        check(
+            b"\x0B",
+            &[Event::Unfinished {
+                bytes: Bytes::new(),
+            }],
+        );
+    }
+
+    #[test]
+    fn the_limit_counts_the_message_alone() {
+        let mut stream = BytesMut::new();
+        encode(b"12345", &mut stream);
+        assert_eq!(run(5, &stream, &[]).1, None);
+        assert_eq!(run(5, &stream, &[1; 20]).1, None);
+        for pieces in [&[][..], &[1; 20]] {
+            assert_eq!(
+                run(4, &stream, pieces),
+                (vec![], Some(DecodeError::TooLarge { limit: 4 }))
+            );
+        }
+        assert_eq!(
+            run(4, b"\x0B123456789", &[2; 9]).1,
+            Some(DecodeError::TooLarge { limit: 4 })
+        );
+    }
+
+    #[test]
+    fn a_refused_frame_can_be_read_from_the_buffer() {
+        let (mut decoder, mut buffer) = (Decoder::new(3), BytesMut::from(&b"x\x0BMSH|"[..]));
+        assert_eq!(
+            decoder.decode(&mut buffer),
+            Ok(Some(Event::Skipped { bytes: 1 }))
+        );
+        assert!(decoder.decode(&mut buffer).is_err() && decoder.decode(&mut buffer).is_err());
+        assert_eq!(&buffer[..], b"MSH|");
+    }
+
+    #[test]
+    fn a_small_frame_does_not_hold_the_read_buffer() {
+        let mut buffer = BytesMut::with_capacity(1 << 20);
+        encode(b"MSH|small", &mut buffer);
+        let address = buffer.as_ptr();
+        let event = Decoder::new(LIMIT).decode(&mut buffer).unwrap().unwrap();
+        buffer.reserve(1 << 20);
+        assert_eq!(
+            buffer.as_ptr(),
+            address,
+            "the memory is in use again while the frame lives"
+        );
+        drop(event);
+    }
+
+    #[test]
+    fn a_document_is_not_copied_and_takes_its_memory_along() {
+        let mut buffer = BytesMut::new();
+        encode(&vec![b'x'; LIMIT], &mut buffer);
+        let address = buffer.as_ptr();
+        buffer.extend_from_slice(b"\x0BMSH");
+        let Some(Event::Frame { bytes, .. }) = Decoder::new(LIMIT).decode(&mut buffer).unwrap()
+        else {
+            panic!("a frame")
+        };
+        assert_eq!(
+            (bytes.as_ptr(), bytes.len()),
+            (address.wrapping_add(1), LIMIT)
+        );
+        assert_eq!(&buffer[..], b"\x0BMSH");
+        assert!(buffer.capacity() < 1024);
+    }
+
+    #[test]
+    fn events_print_no_content() {
+        assert_eq!(
+            format!("{:?}", frame(b"PID|1|secret", FrameEnd::Full)),
+            "Frame(12 bytes, Full)"
+        );
+    }
+
+    /// Streams made of the bytes and runs that matter, so that every branch meets every split.
+    fn streams() -> impl Strategy<Value = Vec<u8>> {
+        let part = prop_oneof![
+            4 => Just(vec![VT]),
+            3 => Just(vec![FS, CR]),
+            2 => Just(vec![FS]),
+            2 => Just(vec![CR]),
+            1 => Just(vec![b'\n']),
+            2 => Just(b"\r\x0BMSH|".to_vec()),
+            2 => Just(b"MSH".to_vec()),
+            1 => Just(b"MS".to_vec()),
+            2 => prop::collection::vec(any::<u8>(), 0..40),
+            1 => (COPIED_BYTES_MAX - 2..COPIED_BYTES_MAX + 3).prop_map(|n| vec![b'x'; n]),
+        ];
+        prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_split_gives_the_same_events(
+            stream in streams(),
+            pieces in prop::collection::vec(prop_oneof![0usize..8, 0usize..100_000], 0..64),
+            limit in prop_oneof![0usize..60, Just(COPIED_BYTES_MAX), Just(LIMIT)],
+        ) {
+            prop_assert_eq!(run(limit, &stream, &pieces), run(limit, &stream, &[]));
+        }
+
+        #[test]
+        fn every_byte_is_accounted_for(stream in streams()) {
+            let (events, error) = run(usize::MAX, &stream, &[]);
+            prop_assert_eq!(error, None);
+            let data: usize = events.iter().map(|event| match event {
+                Event::Frame { bytes, .. } => bytes.len() + 2,
+                Event::Skipped { bytes } => *bytes,
+                Event::Restarted { dropped } => dropped.len() + 1,
+                Event::Unfinished { bytes } => bytes.len() + 1,
+            }).sum();
+            let full = events.iter().filter(|e| matches!(e, Event::Frame { end: FrameEnd::Full, .. })).count();
+            prop_assert_eq!(data + full, stream.len());
+        }
+
+        #[test]
+        fn what_is_encoded_is_decoded(messages in prop::collection::vec("[ -~\r]{0,80}", 0..20), pieces in prop::collection::vec(0usize..30, 0..64)) {
+            let mut stream = BytesMut::new();
+            messages.iter().for_each(|message| encode(message.as_bytes(), &mut stream));
+            let expected: Vec<Event> = messages.iter().map(|message| frame(message.as_bytes(), FrameEnd::Full)).collect();
+            prop_assert_eq!(run(LIMIT, &stream, &pieces), (expected, None));
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Finds the HL7 v2 messages in files as people keep them: one or many in a file, as batches, or framed for MLLP.
+//!
+//! Never parses a message and never changes one beyond its line ends.
+
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use bytes::{Bytes, BytesMut};
+use fairway_core::hl7v2::mllp::{Decoder, Event, VT};
+
+/// A message and where it was found.
+#[derive(Clone)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Place in the file, from 1.
+    pub number: usize,
+    /// The message, its segments ended by CR.
+    pub bytes: Bytes,
+}
+
+/// The messages of the given files, and of every `*.hl7` file below the given folders in order of path.
+///
+/// # Errors
+/// The path and what the system says about it, for the first file or folder that cannot be read.
+pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
+    let mut found = Vec::new();
+    for path in paths {
+        for file in files(path)? {
+            let bytes = fs::read(&file).map_err(|error| (file.clone(), error))?;
+            let messages = split(bytes.into()).into_iter().enumerate();
+            found.extend(messages.map(|(at, bytes)| Found {
+                path: file.clone(),
+                number: at + 1,
+                bytes,
+            }));
+        }
+    }
+    Ok(found)
+}
+
+/// The file itself, or the `*.hl7` files below a folder. Links to folders are not followed, so that there is an end.
+fn files(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut files, mut folders) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        let failed = |error| (folder.clone(), error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if entry.file_type().map_err(failed)?.is_dir() {
+                folders.push(path);
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension.eq_ignore_ascii_case("hl7"))
+            {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The messages in the bytes of one file, in order; empty for a blank file.
+///
+/// A file that starts with VT is taken as MLLP frames, byte for byte. Otherwise each MSH segment starts a message, and
+/// the headers and trailers of batches (FHS, BHS, BTS, FTS) and blank lines at its end do not belong to it. Line ends
+/// become CR, unless the file has CRs of its own: then an LF may be data. A file without MSH is one message as it is,
+/// so that a broken one can be sent too. Linear.
+pub fn split(file: Bytes) -> Vec<Bytes> {
+    if file.first() == Some(&VT) {
+        return frames(&file);
+    }
+    let file = with_cr(file.clone()).unwrap_or(file);
+    let (mut messages, mut start, mut at) = (Vec::new(), None, 0);
+    let mut push = |start: Option<usize>, end: usize| {
+        if let Some(start) = start {
+            messages.push(trim(file.slice(start..end)));
+        }
+    };
+    for line in file.split_inclusive(|&byte| byte == b'\r') {
+        // A file with CRs may still break its lines with CR LF.
+        let lead = line
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        let segment = line.get(lead..).unwrap_or_default();
+        let is = |name: &[u8]| {
+            segment.starts_with(name) && segment.get(3).is_some_and(u8::is_ascii_punctuation)
+        };
+        if is(b"MSH") {
+            push(start, at);
+            start = Some(at + lead);
+        } else if is(b"FHS") || is(b"BHS") || is(b"BTS") || is(b"FTS") {
+            push(start, at);
+            start = None;
+        }
+        at += line.len();
+    }
+    push(start, file.len());
+    if messages.is_empty() && !file.trim_ascii().is_empty() {
+        messages.push(file);
+    }
+    messages
+}
+
+fn frames(file: &[u8]) -> Vec<Bytes> {
+    let (mut decoder, mut buffer, mut messages) =
+        (Decoder::new(usize::MAX), BytesMut::from(file), Vec::new());
+    loop {
+        // Without a limit there is no error.
+        let event = match decoder.decode(&mut buffer) {
+            Ok(Some(event)) => Some(event),
+            Ok(None) | Err(_) => decoder.finish(&mut buffer),
+        };
+        match event {
+            Some(
+                Event::Frame { bytes, .. }
+                | Event::Unfinished { bytes }
+                | Event::Restarted { dropped: bytes },
+            ) => {
+                messages.push(bytes);
+            }
+            Some(Event::Skipped { .. }) => {}
+            None => return messages,
+        }
+    }
+}
+
+/// The file with its line ends as CR; `None` when it has them already.
+fn with_cr(file: Bytes) -> Option<Bytes> {
+    let bare_cr = file
+        .windows(2)
+        .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
+        || file.ends_with(b"\r");
+    if bare_cr || !file.contains(&b'\n') {
+        return None;
+    }
+    let mut out = Vec::with_capacity(file.len());
+    for line in file.split_inclusive(|&byte| byte == b'\n') {
+        let text = line
+            .strip_suffix(b"\n")
+            .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        out.extend_from_slice(text.unwrap_or(line));
+        out.extend(text.map(|_| b'\r'));
+    }
+    Some(out.into())
+}
+
+/// Without blank lines at the end; the last segment keeps its CR.
+fn trim(mut message: Bytes) -> Bytes {
+    let length = message.trim_ascii_end().len();
+    let ended = message.get(length) == Some(&b'\r');
+    message.truncate(length + usize::from(ended));
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn check(file: &[u8], expected: &[&[u8]]) {
+        assert_eq!(
+            split(Bytes::copy_from_slice(file)),
+            expected,
+            "{}",
+            String::from_utf8_lossy(file)
+        );
+    }
+
+    #[test]
+    fn messages_as_people_keep_them() {
+        check(b"", &[]);
+        check(b"\r\n \n", &[]);
+        check(b"MSH|a\rPID|1\r", &[b"MSH|a\rPID|1\r"]);
+        check(
+            b"MSH|a\nPID|1\n\nMSH|b\nPID|2",
+            &[b"MSH|a\rPID|1\r", b"MSH|b\rPID|2"],
+        );
+        check(
+            b"MSH|a\r\nPID|1\r\n\r\n\r\nMSH|b\r\n",
+            &[b"MSH|a\rPID|1\r", b"MSH|b\r"],
+        );
+        check(
+            b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#b\rBTS|1\rFTS|1\r",
+            &[b"MSH|a\rPID|1\r", b"MSH#b\r"],
+        );
+        check(b"a note\nMSH|a\n", &[b"MSH|a\r"]);
+        check(b"MSH|a\rOBX|1|a\nb\r", &[b"MSH|a\rOBX|1|a\nb\r"]);
+        check(
+            b"MSHX is no segment\rnor this",
+            &[b"MSHX is no segment\rnor this"],
+        );
+        check(
+            b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut",
+            &[b"MSH|a\r", b"\x0BMSH|b\n", b"cut"],
+        );
+    }
+
+    #[test]
+    fn folders_are_read_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("b")).unwrap();
+        for (name, text) in [
+            ("b/2.hl7", "MSH|2\nMSH|3\n"),
+            ("a.HL7", "MSH|1\n"),
+            ("note.txt", "MSH|no\n"),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let found =
+            read(&[folder.path().to_owned(), folder.path().join("note.txt")]).unwrap_or_default();
+        let got: Vec<(usize, &[u8])> = found
+            .iter()
+            .map(|found| (found.number, &found.bytes[..]))
+            .collect();
+        assert_eq!(
+            got,
+            [
+                (1, &b"MSH|1\r"[..]),
+                (1, b"MSH|2\r"),
+                (2, b"MSH|3\r"),
+                (1, b"MSH|no\r")
+            ]
+        );
+        assert!(read(&[folder.path().join("missing.hl7")]).is_err());
+    }
+}

@@ -1,0 +1,365 @@
+//! `fairway send`: plays files to an MLLP receiver and reports what it answered.
+//!
+//! Never sends a message twice by itself, never reorders one patient's messages, and judges nothing but the ACK code.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::{Instant, sleep_until};
+
+use super::messages::{self, Found};
+use crate::mllp::client::{Client, ack_code, ack_text, control_id_of, field};
+
+/// Answers other than `AA`, and failures, that the report shows in full.
+const SHOWN_MAX: usize = 5;
+
+/// Exit code when every message was answered `AA`.
+const ALL_ACCEPTED: u8 = 0;
+/// Exit code when some message was not.
+const SOME_NOT: u8 = 1;
+/// Exit code when the command cannot be carried out as given.
+const WRONG_USE: u8 = 2;
+
+/// Send HL7 v2 messages over MLLP and count the answers.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "\
+Example:
+  fairway send fixtures/ --to 127.0.0.1:2575 --connections 4 --rate 200
+
+A file may hold one message or many: each MSH segment starts one, batch headers and trailers are left out, and line
+ends become CR. A file that starts with the MLLP byte VT is sent frame by frame as it is.
+
+Messages of one patient (PID-3.1) keep their order, because they all take the same connection; messages without a PID
+take the first. With one connection the order of the files is kept.
+
+Exit code: 0 all answered AA, 1 some not, 2 wrong use.")]
+pub struct Args {
+    /// Files, or folders in which every *.hl7 file is taken
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Receiver
+    #[arg(long, value_name = "HOST:PORT")]
+    pub to: String,
+    /// Connections to use at once
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub connections: NonZeroUsize,
+    /// Messages per second over all connections [default: as fast as they are answered]
+    #[arg(long, value_name = "MSGS_PER_S", value_parser = rate)]
+    pub rate: Option<f64>,
+    /// Send everything so many times, byte for byte the same
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub repeat: NonZeroUsize,
+    /// Seconds to wait for a connection and for each answer
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    pub timeout: NonZeroUsize,
+    /// Report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    // Slower than one message a day is a slip.
+    if rate.is_finite() && rate >= 1.0 / 86_400.0 {
+        Ok(rate)
+    } else {
+        Err("must be more than 0".to_owned())
+    }
+}
+
+/// What came of it. The JSON report has these names.
+#[derive(Debug, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    /// Messages to send.
+    messages: usize,
+    /// Messages by the code of their answer (MSA-1).
+    codes: BTreeMap<String, usize>,
+    /// Messages without an answer.
+    unanswered: usize,
+    seconds: f64,
+    messages_per_second: f64,
+    latency_ms: Latency,
+    /// The first few that were not accepted.
+    not_accepted: Vec<NotAccepted>,
+}
+
+/// From the first byte sent to the whole answer, in milliseconds.
+#[derive(Debug, Default, serde::Serialize)]
+struct Latency {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NotAccepted {
+    source: String,
+    control_id: String,
+    /// MSA-1; missing when there was no answer.
+    code: Option<String>,
+    /// MSA-3 or ERR-8, or why there is no answer.
+    text: String,
+}
+
+/// Sends the files, writes the report to `out` and gives the exit code. Problems of use go to standard error.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
+    let found = match messages::read(&args.files) {
+        Ok(found) if !found.is_empty() => found,
+        Ok(_) => return wrong_use("no message found; folders are searched for files named *.hl7"),
+        Err((path, error)) => return wrong_use(&format!("{}: {error}", path.display())),
+    };
+    let lanes = lanes(&found, args.connections.get());
+    let total = found.len().saturating_mul(args.repeat.get());
+    let run = Arc::new(Run {
+        found,
+        began: Instant::now(),
+        next: AtomicU64::new(0),
+        unreachable: AtomicBool::new(false),
+        bar: bar(total as u64),
+        args,
+    });
+    let sending: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| tokio::spawn(Arc::clone(&run).send(lane)))
+        .collect();
+    let mut tally = Tally::default();
+    for lane in sending {
+        tally.add(lane.await.map_err(io::Error::other)?);
+    }
+    run.bar.finish_and_clear();
+    let report = tally.report(total, run.began.elapsed());
+    write(&report, run.args.json, out)?;
+    let accepted = report.codes.get("AA").copied().unwrap_or(0);
+    Ok(if accepted == total {
+        ALL_ACCEPTED
+    } else {
+        SOME_NOT
+    })
+}
+
+fn wrong_use(problem: &str) -> io::Result<u8> {
+    writeln!(io::stderr(), "fairway send: {problem}")?;
+    Ok(WRONG_USE)
+}
+
+fn bar(total: u64) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {eta} {msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Indices into `found` for each connection, in order; connections without a message are left out.
+fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
+    let mut lanes = vec![Vec::new(); connections.min(found.len())];
+    let count = lanes.len() as u64;
+    for (at, found) in found.iter().enumerate() {
+        let lane = patient(&found.bytes).map_or(0, |patient| {
+            let mut hasher = DefaultHasher::new();
+            patient.hash(&mut hasher);
+            hasher.finish() % count
+        });
+        lanes[lane as usize].push(at);
+    }
+    lanes.retain(|lane| !lane.is_empty());
+    lanes
+}
+
+/// PID-3.1 of the first repetition.
+fn patient(message: &[u8]) -> Option<&[u8]> {
+    let identifiers = field(message, b"PID", 3)?;
+    let [component, repetition] = [4, 5].map(|at| message.trim_ascii_start().get(at).copied());
+    let end = identifiers
+        .iter()
+        .position(|&byte| Some(byte) == component || Some(byte) == repetition);
+    identifiers.get(..end.unwrap_or(identifiers.len()))
+}
+
+/// What all connections share.
+struct Run {
+    args: Args,
+    found: Vec<Found>,
+    began: Instant,
+    /// Messages started, for the rate.
+    next: AtomicU64,
+    /// The receiver took no connection: nobody tries again.
+    unreachable: AtomicBool,
+    bar: ProgressBar,
+}
+
+impl Run {
+    async fn send(self: Arc<Self>, lane: Vec<usize>) -> Tally {
+        let (mut tally, mut client) = (Tally::default(), None);
+        for _ in 0..self.args.repeat.get() {
+            for found in lane.iter().filter_map(|&at| self.found.get(at)) {
+                if self.unreachable.load(Ordering::Relaxed) {
+                    return tally;
+                }
+                self.pace().await;
+                self.send_one(found, &mut client, &mut tally).await;
+                self.bar.inc(1);
+            }
+        }
+        tally
+    }
+
+    /// Waits for the next message's turn.
+    async fn pace(&self) {
+        if let Some(rate) = self.args.rate {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed);
+            sleep_until(self.began + Duration::from_secs_f64((turn as f64 / rate).min(1e9))).await;
+        }
+    }
+
+    async fn send_one(&self, found: &Found, client: &mut Option<Client>, tally: &mut Tally) {
+        let mut open = match client.take() {
+            Some(open) => open,
+            None => match Client::connect(
+                &self.args.to,
+                Duration::from_secs(self.args.timeout.get() as u64),
+            )
+            .await
+            {
+                Ok(open) => open,
+                Err(error) => {
+                    self.unreachable.store(true, Ordering::Relaxed);
+                    let text = format!("no connection to {}: {error}", self.args.to);
+                    return tally.refused(found, None, text);
+                }
+            },
+        };
+        let sent = Instant::now();
+        match open.send(&found.bytes).await {
+            Ok(ack) => {
+                tally
+                    .micros
+                    .push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                let code = ack_code(&ack).unwrap_or("none").to_owned();
+                *tally.codes.entry(code.clone()).or_default() += 1;
+                if code != "AA" {
+                    tally.refused(
+                        found,
+                        Some(code),
+                        ack_text(&ack).unwrap_or_default().to_owned(),
+                    );
+                }
+                *client = Some(open);
+            }
+            Err(error) => tally.refused(found, None, error.to_string()),
+        }
+    }
+}
+
+/// What one connection has seen; four bytes for each message.
+#[derive(Default)]
+struct Tally {
+    codes: BTreeMap<String, usize>,
+    micros: Vec<u32>,
+    not_accepted: Vec<NotAccepted>,
+}
+
+impl Tally {
+    fn refused(&mut self, found: &Found, code: Option<String>, text: String) {
+        if self.not_accepted.len() < SHOWN_MAX {
+            let source = format!("{}:{}", found.path.display(), found.number);
+            let control_id = control_id_of(&found.bytes).unwrap_or_default().to_owned();
+            self.not_accepted.push(NotAccepted {
+                source,
+                control_id,
+                code,
+                text,
+            });
+        }
+    }
+
+    fn add(&mut self, other: Tally) {
+        for (code, count) in other.codes {
+            *self.codes.entry(code).or_default() += count;
+        }
+        self.micros.extend(other.micros);
+        self.not_accepted.extend(other.not_accepted);
+        self.not_accepted.truncate(SHOWN_MAX);
+    }
+
+    fn report(mut self, messages: usize, took: Duration) -> Report {
+        self.micros.sort_unstable();
+        let at = |share: f64| {
+            let rank = (share * self.micros.len() as f64).ceil() as usize;
+            self.micros
+                .get(rank.saturating_sub(1))
+                .map_or(0.0, |&micros| f64::from(micros) / 1000.0)
+        };
+        let (answered, seconds) = (self.micros.len(), took.as_secs_f64());
+        Report {
+            messages,
+            unanswered: messages - answered,
+            seconds,
+            messages_per_second: answered as f64 / seconds.max(1e-6),
+            latency_ms: Latency {
+                p50: at(0.5),
+                p90: at(0.9),
+                p99: at(0.99),
+                max: at(1.0),
+            },
+            codes: self.codes,
+            not_accepted: self.not_accepted,
+        }
+    }
+}
+
+fn write(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
+    if json {
+        serde_json::to_writer(&mut *out, report)?;
+        return writeln!(out);
+    }
+    let codes: Vec<String> = report
+        .codes
+        .iter()
+        .map(|(code, count)| format!("{code} {count}"))
+        .collect();
+    let Latency { p50, p90, p99, max } = report.latency_ms;
+    writeln!(
+        out,
+        "messages    {} ({} unanswered)",
+        report.messages, report.unanswered
+    )?;
+    writeln!(out, "answers     {}", codes.join(", "))?;
+    writeln!(
+        out,
+        "rate        {:.0} messages/s in {:.2} s",
+        report.messages_per_second, report.seconds
+    )?;
+    writeln!(
+        out,
+        "latency     p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
+    )?;
+    for NotAccepted {
+        source,
+        control_id,
+        code,
+        text,
+    } in &report.not_accepted
+    {
+        writeln!(
+            out,
+            "{} {source} (MSH-10 {control_id}): {text}",
+            code.as_deref().unwrap_or("--")
+        )?;
+    }
+    Ok(())
+}

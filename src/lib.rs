@@ -1,0 +1,4 @@
+//! The Fairway daemon: everything that does I/O.
+
+pub mod cli;
+pub mod mllp;

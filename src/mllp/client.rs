@@ -1,0 +1,215 @@
+//! Sends HL7 v2 messages over MLLP and waits for the acknowledgement of each.
+//!
+//! Never takes one message's acknowledgement for another's, never sends again by itself, and never uses a connection
+//! on which an answer is still owed.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use fairway_core::hl7v2::mllp::{CR, Decoder, Event, FS, VT};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::time::timeout;
+
+/// A longer acknowledgement is an error.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Room for reading one acknowledgement.
+const READ_BYTES: usize = 4 * 1024;
+/// Longest part of a foreign control id that an error shows.
+const ID_CHARS_MAX: usize = 64;
+
+/// One connection to an MLLP receiver, with one message in flight.
+#[derive(Debug)]
+pub struct Client {
+    /// Gone after the first error.
+    stream: Option<TcpStream>,
+    decoder: Decoder,
+    buffer: BytesMut,
+    timeout: Duration,
+}
+
+/// Why a message has no acknowledgement. It may have been taken all the same, except after
+/// [`Disconnected`](SendError::Disconnected).
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// An earlier error closed the connection; the message was not sent.
+    #[error("the connection was closed after an earlier error; connect again")]
+    Disconnected,
+    /// No acknowledgement in time. The connection is closed, so that a late one is never taken for the next.
+    #[error("no acknowledgement within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The receiver closed the connection without an acknowledgement.
+    #[error("the receiver closed the connection without an acknowledgement")]
+    Closed,
+    /// The answer has no MSA segment, or is longer than 1 MiB.
+    #[error("the answer is not an acknowledgement: it has no MSA segment or is too long")]
+    NotAnAcknowledgement,
+    /// MSA-2 is not the MSH-10 that was sent.
+    #[error(
+        "the acknowledgement is for message {answered:?}, not for {sent:?} (MSA-2 against MSH-10)"
+    )]
+    OtherMessage {
+        /// MSH-10 of the message.
+        sent: String,
+        /// MSA-2 of the answer.
+        answered: String,
+    },
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Client {
+    /// Connects. `timeout` bounds the connecting, and later each [`send`](Self::send) from its first byte to the answer.
+    ///
+    /// # Errors
+    /// What the system says, or `TimedOut`.
+    pub async fn connect(addr: impl ToSocketAddrs, timeout_: Duration) -> io::Result<Client> {
+        let stream = timeout(timeout_, TcpStream::connect(addr))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        stream.set_nodelay(true)?;
+        Ok(Client {
+            stream: Some(stream),
+            decoder: Decoder::new(ANSWER_BYTES_MAX),
+            buffer: BytesMut::new(),
+            timeout: timeout_,
+        })
+    }
+
+    /// Sends one message and gives its acknowledgement, both without framing. The message is not copied.
+    ///
+    /// # Errors
+    /// Any error closes the connection; what to do next is the caller's business.
+    pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
+        // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
+        let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
+        let (answer, all_sent) = timeout(self.timeout, self.exchange(&mut stream, message))
+            .await
+            .map_err(|_| SendError::Timeout(self.timeout))??;
+        let sent = field(message, b"MSH", 9).unwrap_or_default();
+        let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
+        if sent != answered {
+            let (sent, answered) = (shown(sent), shown(answered));
+            return Err(SendError::OtherMessage { sent, answered });
+        }
+        self.stream = all_sent.then_some(stream);
+        Ok(answer)
+    }
+
+    /// Writes the message and reads one frame, both at once: a receiver that refuses a long message answers early.
+    async fn exchange(
+        &mut self,
+        stream: &mut TcpStream,
+        message: &[u8],
+    ) -> Result<(Bytes, bool), SendError> {
+        let (mut reader, mut writer) = stream.split();
+        let mut out = Buf::chain(&[VT][..], message).chain(&[FS, CR][..]);
+        let mut write_error = None;
+        loop {
+            match self.decoder.decode(&mut self.buffer) {
+                Ok(Some(Event::Frame { bytes, .. })) => return Ok((bytes, !out.has_remaining())),
+                Ok(Some(_)) => continue,
+                Ok(None) => self.buffer.reserve(READ_BYTES),
+                Err(_) => return Err(SendError::NotAnAcknowledgement),
+            }
+            tokio::select! {
+                read = reader.read_buf(&mut self.buffer) => match read {
+                    Ok(0) => return Err(write_error.map_or(SendError::Closed, SendError::Io)),
+                    Ok(_) => {}
+                    Err(error) => return Err(SendError::Io(error)),
+                },
+                written = writer.write_buf(&mut out), if out.has_remaining() && write_error.is_none() => {
+                    // The answer that explains the failure may be waiting to be read.
+                    write_error = written.err();
+                }
+            }
+        }
+    }
+}
+
+/// MSA-1 of an acknowledgement, such as `AA`. `None` without MSA or when empty.
+pub fn ack_code(ack: &[u8]) -> Option<&str> {
+    text(field(ack, b"MSA", 1)?)
+}
+
+/// What an acknowledgement says in words: MSA-3, or else ERR-8. `None` when both are empty.
+pub fn ack_text(ack: &[u8]) -> Option<&str> {
+    let in_msa = field(ack, b"MSA", 3).and_then(text);
+    in_msa.or_else(|| text(field(ack, b"ERR", 8)?))
+}
+
+/// MSH-10 of a message. `None` without MSH or when empty.
+pub fn control_id_of(message: &[u8]) -> Option<&str> {
+    text(field(message, b"MSH", 9)?)
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.is_empty())
+}
+
+fn shown(id: &[u8]) -> String {
+    String::from_utf8_lossy(id)
+        .chars()
+        .take(ID_CHARS_MAX)
+        .collect()
+}
+
+/// The field `index` separators into the first segment called `name`, trimmed; empty when the segment is shorter.
+///
+/// MSH-1 is the separator itself, so MSH-n is at index n - 1. MSH is looked for in the first segment only, any other
+/// segment in all of them; linear in what is looked at. The separator is the fourth byte of the message.
+pub(crate) fn field<'a>(message: &'a [u8], name: &[u8; 3], index: usize) -> Option<&'a [u8]> {
+    let message = message.trim_ascii_start();
+    let separator = *message.get(3).filter(|_| message.starts_with(b"MSH"))?;
+    let mut segments = message.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let segment = match name {
+        b"MSH" => segments.next(),
+        _ => {
+            segments.find(|s| s.starts_with(name) && s.get(3).is_none_or(|&byte| byte == separator))
+        }
+    };
+    let found = segment?.split(|&byte| byte == separator).nth(index);
+    Some(found.unwrap_or_default().trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACK: &[u8] = b"MSH|^~\\&|F|R|S|O|20240101||ACK^A01|77|P|2.4\rMSA|AE|42|PID-3 missing\rERR||||||||eight\r";
+
+    #[test]
+    fn reads_acknowledgements_leniently() {
+        assert_eq!(
+            (ack_code(ACK), ack_text(ACK), control_id_of(ACK)),
+            (Some("AE"), Some("PID-3 missing"), Some("77"))
+        );
+        assert_eq!(
+            ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"),
+            Some("eight")
+        );
+        assert_eq!(ack_code(b"\r\nMSH#^~\\&\r\nMSA#AA#1\r\n"), Some("AA"));
+        assert_eq!(
+            control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"),
+            Some("id")
+        );
+        for broken in [
+            &b""[..],
+            b"MSH",
+            b"MSA|AA|1",
+            b"MSH|^~\\&\r",
+            b"MSH|^~\\&\rMSAX|AA",
+            b"\xFF\xFF",
+        ] {
+            assert_eq!(
+                (ack_code(broken), ack_text(broken), control_id_of(broken)),
+                (None, None, None)
+            );
+        }
+        assert_eq!(field(b"MSH|^~\\&\rMSA", b"MSA", 2), Some(&b""[..]));
+    }
+}

@@ -1,0 +1,7 @@
+//! The daemon from outside: real sockets, real stores, real processes. One binary, so that it links once.
+
+#![allow(clippy::unwrap_used)]
+
+mod mllp;
+mod probe;
+mod send;

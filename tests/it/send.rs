@@ -1,0 +1,138 @@
+//! `fairway send` against a listener, and as a process.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::Command;
+
+use clap::Parser;
+use fairway::cli::send;
+use fairway::mllp::client::control_id_of;
+use serde_json::Value;
+
+use crate::probe::{Server, limits, start};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: send::Args,
+}
+
+/// Sends one file with the given further arguments; the exit code and the JSON report.
+async fn send(server: &Server, file: &str, more: &[&str]) -> (u8, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("messages.hl7"), file).unwrap();
+    let (folder, to) = (folder.path().to_str().unwrap(), server.addr.to_string());
+    let args = [&["send", folder, "--to", &to, "--json"], more].concat();
+    let mut out = Vec::new();
+    let code = send::run(Cli::parse_from(args).args, &mut out)
+        .await
+        .unwrap();
+    (code, serde_json::from_slice(&out).unwrap())
+}
+
+fn message(patient: &str, id: &str) -> String {
+    format!("MSH|^~\\&|A|B|C|D|20240101||ADT^A01|{id}|P|2.4\nPID|||{patient}^^^HOSP^MR~9\n\n")
+}
+
+#[tokio::test]
+async fn counts_answers_and_shows_what_was_not_accepted() {
+    let server = start(limits()).await;
+    let file = [
+        message("1", "a"),
+        message("2", "reject-1"),
+        message("3", "other"),
+        message("1", "b"),
+    ]
+    .concat();
+    let (code, report) = send(&server, &file, &[]).await;
+    assert_eq!(code, 1);
+    assert_eq!(report["codes"], serde_json::json!({"AA": 2, "AR": 1}));
+    assert_eq!(
+        (&report["messages"], &report["unanswered"]),
+        (&4.into(), &1.into())
+    );
+    assert_eq!(report["notAccepted"][0]["controlId"], "reject-1");
+    assert!(
+        report["notAccepted"][0]["source"]
+            .as_str()
+            .unwrap()
+            .ends_with("messages.hl7:2")
+    );
+    assert!(
+        report["latencyMs"]["p50"].as_f64().unwrap()
+            <= report["latencyMs"]["max"].as_f64().unwrap()
+    );
+    let (code, report) = send(&server, &message("1", "a"), &["--repeat", "3"]).await;
+    assert_eq!((code, &report["codes"]["AA"]), (0, &3.into()));
+}
+
+#[tokio::test]
+async fn one_patients_messages_keep_their_order_over_many_connections() {
+    let server = start(limits()).await;
+    // The earlier messages take longer, so that any overtaking would show.
+    let file: String = (0..60)
+        .map(|n| {
+            message(
+                &format!("P{}", n % 6),
+                &format!("slow-{}-{n}", (60 - n) % 5),
+            )
+        })
+        .collect();
+    let (code, _) = send(&server, &file, &["--connections", "8"]).await;
+    assert_eq!(code, 0);
+    let mut last = HashMap::new();
+    for frame in server.probe.frames.lock().unwrap().iter() {
+        let n: usize = control_id_of(frame)
+            .unwrap()
+            .rsplit('-')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(
+            last.insert(n % 6, n).is_none_or(|before| before < n),
+            "message {n} came too late"
+        );
+    }
+    assert_eq!(last.len(), 6);
+}
+
+#[tokio::test]
+async fn keeps_to_the_rate() {
+    let server = start(limits()).await;
+    let (_, report) = send(
+        &server,
+        &message("1", "a"),
+        &["--repeat", "11", "--rate", "100"],
+    )
+    .await;
+    assert!(report["seconds"].as_f64().unwrap() >= 0.1, "{report}");
+}
+
+#[test]
+fn says_what_is_wrong_by_exit_code() {
+    let run = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_fairway"))
+            .arg("send")
+            .args(args)
+            .output()
+            .unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.hl7");
+    fs::write(&file, message("1", "a")).unwrap();
+    let file = file.to_str().unwrap();
+    for wrong in [
+        &["--to", "127.0.0.1:1"][..],
+        &[file],
+        &["missing.hl7", "--to", "127.0.0.1:1"],
+        &[file, "--to", "127.0.0.1:1", "--rate", "0"],
+    ] {
+        let output = run(wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty());
+    }
+    let output = run(&[file, "--to", "127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no connection to 127.0.0.1:1"));
+}
