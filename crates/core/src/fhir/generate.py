@@ -59,6 +59,7 @@ def value_set(url, defs):
 def lines_of(owner, defs, used):
     definition = defs["types"][owner]
     resource = definition["k"] == "r"
+    known = {n for n, t in defs["types"].items() if t["k"] == "r"}
     children = {}
     for element in definition["e"]:
         if "." in element["p"]:
@@ -80,8 +81,9 @@ def lines_of(owner, defs, used):
                 if named and code in ("code", "uri", "string", "Coding", "CodeableConcept", "Quantity"):
                     fields.append("=" + named)
                     used.add(url)
-                targets = sorted(kind[1]) if len(kind) > 1 and code in ("Reference", "canonical") else []
-                if targets and "Resource" not in targets and code == "Reference":
+                # Some copies of the definitions name targets of their publisher's own; those are not FHIR.
+                targets = sorted(set(kind[1]) & known) if code == "Reference" and len(kind) > 1 else []
+                if targets and "Resource" not in targets:
                     fields.append(">" + ",".join(targets))
                 if choice:
                     fields.append("~" + choice)
@@ -98,7 +100,9 @@ def main(path):
     for name in sorted(names) + RESOURCES:
         body += lines_of(name, defs, used)
     print("# FHIR R4 (4.0.1) elements. Source: HL7's published R4 definitions (CC0 1.0). Written by generate.py.")
-    print("R " + " ".join(sorted(n for n, t in types.items() if t["k"] == "r" and not t["a"])))
+    # SubscriptionStatus is of R4B; some copies of the R4 definitions have it.
+    concrete = {n for n, t in types.items() if t["k"] == "r" and not t["a"]} - {"SubscriptionStatus"}
+    print("R " + " ".join(sorted(concrete)))
     for url in sorted(used, key=lambda u: u.rsplit("/", 1)[1]):
         if url == MIME:
             continue
