@@ -31,6 +31,10 @@ Parameters Patient Person Practitioner PractitionerRole Procedure Provenance Que
 RelatedPerson Schedule ServiceRequest Slot Specimen Task
 """.split()
 
+# Some copies of the definitions carry elements of their publisher's own, or of later releases. They are not R4.
+NOT_R4 = {"Meta.project", "Meta.author", "Meta.onBehalfOf", "Meta.account", "Meta.accounts", "Meta.compartment",
+          "Meta.deleted", "Binary.url", "HealthcareService.offeredIn"}
+
 CARDS = {(0, False): "?", (1, False): "1", (0, True): "*", (1, True): "+"}
 MIME = "http://hl7.org/fhir/ValueSet/mimetypes"
 
@@ -67,7 +71,7 @@ def lines_of(owner, defs, used):
     for parent, elements in children.items():
         yield "T %s %s" % (parent, "b" if parent != owner else "r" if resource else "c")
         for element in elements:
-            if element["x"] == "0":
+            if element["x"] == "0" or element["p"] in NOT_R4:
                 continue
             name = element["p"].rsplit(".", 1)[1]
             choice = name[:-3] if name.endswith("[x]") else None
@@ -81,10 +85,12 @@ def lines_of(owner, defs, used):
                 if named and code in ("code", "uri", "string", "Coding", "CodeableConcept", "Quantity"):
                     fields.append("=" + named)
                     used.add(url)
-                # Some copies of the definitions name targets of their publisher's own; those are not FHIR.
-                targets = sorted(set(kind[1]) & known) if code == "Reference" and len(kind) > 1 else []
+                # Targets that are no R4 resource type are left out for the same reason as NOT_R4.
+                targets = set(kind[1]) & known if code == "Reference" and len(kind) > 1 else set()
+                if element["p"] == "AuditEvent.source.observer":
+                    targets.discard("Subscription")
                 if targets and "Resource" not in targets:
-                    fields.append(">" + ",".join(targets))
+                    fields.append(">" + ",".join(sorted(targets)))
                 if choice:
                     fields.append("~" + choice)
                 yield " ".join(fields)
