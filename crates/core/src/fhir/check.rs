@@ -42,10 +42,7 @@ impl fmt::Display for Issue {
 /// Every problem of a resource; empty when it is valid. References are checked by form, target type and contained id;
 /// what they point to outside the resource is not looked for. Time is linear in the size of the resource.
 pub fn check(resource: &Json) -> Vec<Issue> {
-    let mut walk = Walk {
-        issues: Vec::new(),
-        bundle: None,
-    };
+    let mut walk = Walk::new(resource, None);
     walk.root(resource);
     walk.finish()
 }
@@ -53,10 +50,7 @@ pub fn check(resource: &Json) -> Vec<Issue> {
 /// Every problem of a Bundle: each entry is checked, each `fullUrl` occurs once, and relative and `urn:` references
 /// resolve to an entry. Time is linear in the size of the Bundle.
 pub fn check_bundle(bundle: &Json) -> Vec<Issue> {
-    let mut walk = Walk {
-        issues: Vec::new(),
-        bundle: Some(bundle::Index::new(bundle)),
-    };
+    let mut walk = Walk::new(bundle, Some(bundle::Index::new(bundle)));
     walk.root(bundle);
     walk.entries(bundle);
     walk.finish()
@@ -64,10 +58,22 @@ pub fn check_bundle(bundle: &Json) -> Vec<Issue> {
 
 struct Walk<'r> {
     issues: Vec<Issue>,
+    /// Where references must resolve, when they must.
     bundle: Option<bundle::Index<'r>>,
+    /// Whether the whole is a transaction, in which references may be searches.
+    is_transaction: bool,
 }
 
 impl<'r> Walk<'r> {
+    fn new(whole: &'r Json, bundle: Option<bundle::Index<'r>>) -> Self {
+        let is_transaction = bundle::kind_of(whole) == "transaction";
+        Self {
+            issues: Vec::new(),
+            bundle,
+            is_transaction,
+        }
+    }
+
     fn issue(&mut self, path: &Path<'_>, message: impl Into<String>) {
         if self.issues.len() <= ISSUES_MAX {
             let mut text = String::new();
@@ -127,7 +133,14 @@ impl<'r> Walk<'r> {
         };
         if let Some(holder) = holder {
             self.contained(object, path);
+            let points_back = holder.points_back.replace(false);
             self.object(object, t, path, holder, depth);
+            // Dom-3 is content with a contained resource that refers to the one around it.
+            if holder.points_back.replace(points_back)
+                && let Some(id) = object.get("id").and_then(Json::as_str)
+            {
+                holder.refer(id);
+            }
         } else {
             let scope = Scope::new(object);
             self.object(object, t, path, &scope, depth);

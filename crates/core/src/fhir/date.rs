@@ -240,7 +240,7 @@ mod tests {
         for _ in 0..60_000 {
             let days = days_to(date.year().into(), date.month().into(), date.day().into());
             let other = date
-                .to_zoned(jiff::tz::TimeZone::UTC)
+                .to_zoned_datetime(jiff::tz::TimeZone::UTC)
                 .unwrap()
                 .timestamp()
                 .as_second()

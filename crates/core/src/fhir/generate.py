@@ -31,6 +31,10 @@ Parameters Patient Person Practitioner PractitionerRole Procedure Provenance Que
 RelatedPerson Schedule ServiceRequest Slot Specimen Task
 """.split()
 
+# Some copies of the definitions carry elements of their publisher's own, or of later releases. They are not R4.
+NOT_R4 = {"Meta.project", "Meta.author", "Meta.onBehalfOf", "Meta.account", "Meta.accounts", "Meta.compartment",
+          "Meta.deleted", "Binary.url", "HealthcareService.offeredIn"}
+
 CARDS = {(0, False): "?", (1, False): "1", (0, True): "*", (1, True): "+"}
 MIME = "http://hl7.org/fhir/ValueSet/mimetypes"
 
@@ -59,6 +63,7 @@ def value_set(url, defs):
 def lines_of(owner, defs, used):
     definition = defs["types"][owner]
     resource = definition["k"] == "r"
+    known = {n for n, t in defs["types"].items() if t["k"] == "r"}
     children = {}
     for element in definition["e"]:
         if "." in element["p"]:
@@ -66,7 +71,7 @@ def lines_of(owner, defs, used):
     for parent, elements in children.items():
         yield "T %s %s" % (parent, "b" if parent != owner else "r" if resource else "c")
         for element in elements:
-            if element["x"] == "0":
+            if element["x"] == "0" or element["p"] in NOT_R4:
                 continue
             name = element["p"].rsplit(".", 1)[1]
             choice = name[:-3] if name.endswith("[x]") else None
@@ -80,9 +85,12 @@ def lines_of(owner, defs, used):
                 if named and code in ("code", "uri", "string", "Coding", "CodeableConcept", "Quantity"):
                     fields.append("=" + named)
                     used.add(url)
-                targets = sorted(kind[1]) if len(kind) > 1 and code in ("Reference", "canonical") else []
-                if targets and "Resource" not in targets and code == "Reference":
-                    fields.append(">" + ",".join(targets))
+                # Targets that are no R4 resource type are left out for the same reason as NOT_R4.
+                targets = set(kind[1]) & known if code == "Reference" and len(kind) > 1 else set()
+                if element["p"] == "AuditEvent.source.observer":
+                    targets.discard("Subscription")
+                if targets and "Resource" not in targets:
+                    fields.append(">" + ",".join(sorted(targets)))
                 if choice:
                     fields.append("~" + choice)
                 yield " ".join(fields)
@@ -98,7 +106,9 @@ def main(path):
     for name in sorted(names) + RESOURCES:
         body += lines_of(name, defs, used)
     print("# FHIR R4 (4.0.1) elements. Source: HL7's published R4 definitions (CC0 1.0). Written by generate.py.")
-    print("R " + " ".join(sorted(n for n, t in types.items() if t["k"] == "r" and not t["a"])))
+    # SubscriptionStatus is of R4B; some copies of the R4 definitions have it.
+    concrete = {n for n, t in types.items() if t["k"] == "r" and not t["a"]} - {"SubscriptionStatus"}
+    print("R " + " ".join(sorted(concrete)))
     for url in sorted(used, key=lambda u: u.rsplit("/", 1)[1]):
         if url == MIME:
             continue

@@ -29,7 +29,7 @@ pub enum Json {
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number as it was written.
+    /// A number as it was written, to the last zero; an exponent gets a small `e` and its sign.
     Number(Number),
     /// A string.
     String(String),
@@ -401,4 +401,4 @@ impl From<Json> for serde_json::Value {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

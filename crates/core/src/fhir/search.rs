@@ -417,8 +417,9 @@ fn dates(
             "ne" => Some(!equal(span)),
             "gt" => Some(span.1 > to),
             "lt" => Some(span.0 < from),
-            "ge" => Some(span.1 > to || equal(span)),
-            "le" => Some(span.0 < from || equal(span)),
+            // What overlaps the written span counts as "or equal", so that an open Period that starts on a day is `le` it.
+            "ge" => Some(span.1 > from),
+            "le" => Some(span.0 < to),
             "sa" => Some(span.0 >= to),
             "eb" => Some(span.1 <= from),
             // Without a clock the tenth of the distance to now is unknown: as much as is written, on either side.

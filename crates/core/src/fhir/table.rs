@@ -395,6 +395,8 @@ mod tests {
             text.lines().filter(|line| line.starts_with("T ")).count()
         );
         for t in r4().types() {
+            // Presence bits: `id` has the first, and a type has no more than 64.
+            assert!(t.elements()[0].name() == "id" && t.elements().iter().all(|e| e.slot < 64));
             assert_eq!(r4().type_named(t.name()).unwrap().name(), t.name());
             for e in t.elements() {
                 assert!(

@@ -12,7 +12,6 @@ use super::{Path, Walk, primitive};
 pub(super) struct Index<'r> {
     by_url: HashMap<&'r str, &'r str>,
     by_id: HashSet<(&'r str, &'r str)>,
-    kind: &'r str,
 }
 
 impl<'r> Index<'r> {
@@ -20,7 +19,6 @@ impl<'r> Index<'r> {
         let mut index = Self {
             by_url: HashMap::new(),
             by_id: HashSet::new(),
-            kind: kind_of(bundle),
         };
         for entry in entries_of(bundle) {
             let resource = entry.get("resource");
@@ -48,13 +46,10 @@ impl<'r> Index<'r> {
         };
         self.by_id.get(&(name, id)).map(|(name, _)| *name)
     }
-
-    pub(super) fn is_transaction(&self) -> bool {
-        self.kind == "transaction"
-    }
 }
 
-fn kind_of(bundle: &Json) -> &str {
+/// The type of a Bundle.
+pub(super) fn kind_of(bundle: &Json) -> &str {
     bundle
         .get("type")
         .and_then(Json::as_str)

@@ -169,7 +169,7 @@ fn is_base64(text: &str) -> bool {
     let mut bytes = text.as_bytes();
     // All but the last four characters are usually plain: one wide loop.
     let plain = bytes.len().saturating_sub(4);
-    if plain % 4 == 0
+    if plain.is_multiple_of(4)
         && bytes[..plain]
             .iter()
             .fold(true, |all, &b| all & is_base64_digit(b))
@@ -185,7 +185,7 @@ fn is_base64(text: &str) -> bool {
             _ => digits += 1,
         }
     }
-    padding <= 2 && (digits + padding) % 4 == 0 && digits > 0
+    padding <= 2 && (digits + padding).is_multiple_of(4) && digits > 0
 }
 
 fn is_base64_digit(byte: u8) -> bool {

@@ -106,6 +106,7 @@ impl<'r> Walk<'r> {
         };
         if let Form::Contained(id) = form {
             if id.is_empty() {
+                scope.points_back.set(true);
                 return scope.resource.get("resourceType").and_then(Json::as_str);
             }
             let found = scope.refer(id);
@@ -137,11 +138,7 @@ impl<'r> Walk<'r> {
                 Some(told)
             }
             Form::Conditional(told) => {
-                if !self
-                    .bundle
-                    .as_ref()
-                    .is_some_and(|bundle| bundle.is_transaction())
-                {
+                if !self.is_transaction {
                     self.issue(
                         path,
                         "a conditional reference is for a transaction Bundle only",

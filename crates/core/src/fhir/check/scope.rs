@@ -68,6 +68,8 @@ pub(super) struct Scope<'r> {
     pub(super) resource: &'r Object,
     /// Contained resources by id, sorted: type, and whether something refers to it.
     pub(super) contained: Vec<(&'r str, &'r str, Cell<bool>)>,
+    /// Whether `#`, the resource itself, was referred to.
+    pub(super) points_back: Cell<bool>,
 }
 
 impl<'r> Scope<'r> {
@@ -89,6 +91,7 @@ impl<'r> Scope<'r> {
         Self {
             resource,
             contained,
+            points_back: Cell::new(false),
         }
     }
 

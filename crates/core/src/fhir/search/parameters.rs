@@ -59,7 +59,8 @@ const PATIENT_SUBJECT: SearchParameter = to("Patient", "patient", &["subject"]);
 const PATIENT: SearchParameter = to("Patient", "patient", &["patient"]);
 const ENCOUNTER: SearchParameter = to("Encounter", "encounter", &["encounter"]);
 const PERFORMER: SearchParameter = of(Reference, "performer", &["performer"]);
-const EFFECTIVE: SearchParameter = of(
+const EFFECTIVE: SearchParameter = of(Date, "date", &["effectiveDateTime", "effectivePeriod"]);
+const EFFECTIVE_OBSERVATION: SearchParameter = of(
     Date,
     "date",
     &["effectiveDateTime", "effectivePeriod", "effectiveInstant"],
@@ -137,7 +138,7 @@ static TYPES: &[(&str, &[SearchParameter])] = &[
     (
         "Observation",
         &[
-            IDENTIFIER, STATUS, CATEGORY, CODE, SUBJECT, PATIENT_SUBJECT, ENCOUNTER, EFFECTIVE, PERFORMER,
+            IDENTIFIER, STATUS, CATEGORY, CODE, SUBJECT, PATIENT_SUBJECT, ENCOUNTER, EFFECTIVE_OBSERVATION, PERFORMER,
             of(Token, "value-concept", &["valueCodeableConcept"]),
             of(String, "value-string", &["valueString"]),
             of(Date, "value-date", &["valueDateTime", "valuePeriod"]),
