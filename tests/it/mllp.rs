@@ -75,6 +75,25 @@ async fn a_hundred_pipelined_messages_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn messages_in_flight_are_handled_at_once_and_no_more_than_allowed() {
+    let server = start(Limits {
+        in_flight_max: 8,
+        ..limits()
+    })
+    .await;
+    let mut peer = server.open().await;
+    peer.send(&framed("together-8").repeat(8)).await;
+    for _ in 0..8 {
+        peer.acked("together-8").await;
+    }
+    peer.send(&framed("slow-100").repeat(9)).await;
+    server
+        .event(|_| (server.probe.frames() == 16).then_some(()))
+        .await;
+    peer.acked("slow-100").await;
+}
+
+#[tokio::test]
 async fn connections_past_the_limits_are_closed_and_free_places_used_again() {
     for (limits, all) in [
         (
