@@ -59,6 +59,10 @@ fn print(name: &str, senders: usize, figures: Figures) {
 }
 
 fn main() {
+    // `cargo test --all-targets` runs this too, without the flag.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     let seconds = std::env::args()
         .skip(1)
         .find_map(|argument| argument.parse().ok())

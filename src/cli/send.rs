@@ -346,7 +346,7 @@ fn write(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "latency     p50 {p50:.1} ms, p90 {p90:.1} ms, p99 {p99:.1} ms, max {max:.1} ms"
+        "latency     p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"
     )?;
     for NotAccepted {
         source,

@@ -1,7 +1,7 @@
 //! The memory that all connections of one listener may hold together, counted in KiB.
 //!
-//! Never refuses and never deadlocks: besides the shared pool there is one lane as large as the largest frame. Whoever
-//! has the lane needs no more memory to finish its frame, so that frames which wait for each other get through in turn.
+//! Never refuses and never deadlocks: besides the shared pool there is one lane, which has no limit of its own. Whoever
+//! has it needs no more memory to finish its frame, so that frames which wait for each other get through in turn.
 
 use std::sync::Arc;
 
@@ -25,10 +25,9 @@ pub(super) struct Grant {
 }
 
 impl Budget {
-    /// `bytes_max` in all, of which one frame of `frame_bytes_max` is kept for the lane. With less than that in all,
-    /// the lane is all there is.
-    pub(super) fn new(bytes_max: usize, frame_bytes_max: usize) -> Self {
-        let pool_kib = (bytes_max.saturating_sub(frame_bytes_max) / KIB)
+    /// A pool of `bytes_max`, and the lane.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        let pool_kib = (bytes_max / KIB)
             .min(Semaphore::MAX_PERMITS)
             .min(u32::MAX as usize);
         let pool = Arc::new(Semaphore::new(pool_kib));
@@ -99,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_frames_that_wait_for_each_other_get_through() {
-        let budget = Budget::new(20 * KIB, 10 * KIB);
+        let budget = Budget::new(10 * KIB);
         let mut first = budget.try_take(6 * KIB).unwrap();
         let second = budget.try_take(4 * KIB).unwrap();
         assert!(budget.try_take(1).is_none());
@@ -116,8 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_the_pool_holds_takes_the_lane() {
-        let budget = Budget::new(KIB, 10 * KIB);
-        assert!(budget.try_take(1).is_none());
+        let budget = Budget::new(KIB);
+        assert!(budget.try_take(2 * KIB).is_none());
         assert!(budget.clone().take(5 * KIB).await.covers(10 * KIB));
     }
 }

@@ -24,6 +24,9 @@ const BUFFER_BYTES_FIRST: usize = 4 * 1024;
 const BUFFER_BYTES_FREE: usize = 64 * 1024;
 /// With less room than this the buffer grows before the next read.
 const ROOM_BYTES_MIN: usize = 512;
+/// A frame that grows by less than this within [`Limits::in_frame`] counts as silent: a byte now and then must not hold
+/// a large buffer for days.
+const PROGRESS_BYTES_MIN: usize = 64 * 1024;
 /// With more answers than this waiting to be written, no more messages are taken.
 const OUT_BYTES_MAX: usize = 64 * 1024;
 /// After a close from our side, what still comes is read and dropped for so long: a reset would take the last answer
@@ -149,7 +152,12 @@ struct Connection<'a, H, E> {
     mute: bool,
     /// Whether the last turn could read.
     read_last: bool,
+    /// When a frame began, or last grew by [`PROGRESS_BYTES_MIN`]; outside of frames, when anything was read.
     read_at: Instant,
+    /// Bytes read since then.
+    progress: usize,
+    /// Whether the peer has ever sent a frame.
+    framed: bool,
     wrote_at: Instant,
     active_at: Instant,
 }
@@ -172,6 +180,8 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             mute: false,
             read_last: false,
             read_at: now,
+            progress: 0,
+            framed: false,
             wrote_at: now,
             active_at: now,
         }
@@ -233,12 +243,22 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         let write = (!self.out.is_empty())
             .then_some((self.wrote_at + limits.write, CloseReason::WriteTimeout));
         let quiet = self.answers.0.is_empty() && self.out.is_empty();
-        let read = match (self.read_last && self.reading(), self.decoder.in_frame()) {
-            (true, true) => Some((self.read_at + limits.in_frame, CloseReason::InFrameTimeout)),
-            (true, false) if quiet => Some((self.active_at + limits.idle, CloseReason::Idle)),
-            _ => None,
+        let listens = self.read_last && self.reading();
+        let silence = match self.decoder.in_frame() {
+            true => Some(CloseReason::InFrameTimeout),
+            // Waits for an acknowledgement of what it never framed.
+            false if !self.framed && self.decoder.skipping() > 0 => Some(CloseReason::Unframed),
+            false => None,
         };
-        write.into_iter().chain(read).min_by_key(|(at, _)| *at)
+        let silence = silence
+            .filter(|_| listens)
+            .map(|reason| (self.read_at + limits.in_frame, reason));
+        let idle = listens && quiet && !self.decoder.in_frame();
+        let idle = idle.then_some((self.active_at + limits.idle, CloseReason::Idle));
+        [write, silence, idle]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     fn event(&self, event: ConnectionEvent) {
@@ -304,6 +324,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             }
         };
         self.active_at = Instant::now();
+        (self.read_at, self.progress, self.framed) = (self.active_at, 0, true);
         if !self.held.is_empty() {
             // The buffer had grown for this item, so the memory goes with it and the buffer starts small again. What
             // follows in it is shorter than the item, since it grew only while the item was incomplete.
@@ -383,10 +404,14 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     }
 
     fn read(&mut self, read: io::Result<usize>) {
-        self.read_at = Instant::now();
         match read {
             Ok(0) => self.end(CloseReason::PeerClosed),
-            Ok(_) => {}
+            Ok(bytes) => {
+                self.progress += bytes;
+                if !self.decoder.in_frame() || self.progress >= PROGRESS_BYTES_MIN {
+                    (self.read_at, self.progress) = (Instant::now(), 0);
+                }
+            }
             Err(error) => self.end(CloseReason::ReadFailed(error.kind())),
         }
     }

@@ -81,14 +81,16 @@ pub struct Limits {
     pub connections_per_peer_max: usize,
     /// Longest time without a message. Bytes outside of frames do not count as one.
     pub idle: Duration,
-    /// Longest silence inside a frame.
+    /// Longest silence inside a frame. Less than 64 KiB in this time counts as silence, so a shorter message must be
+    /// complete within it.
     pub in_frame: Duration,
     /// Longest time in which a peer takes no byte of an answer.
     pub write: Duration,
     /// Messages of one connection that may wait for their answer. Past it the connection is not read.
     pub in_flight_max: usize,
     /// Memory of all connections together, in bytes: read buffers past their first 64 KiB, and messages that wait for
-    /// their answer. Past it connections wait. At least one frame of the largest size always fits.
+    /// their answer. Past it connections wait, all but one at a time, which may still take one frame of the largest
+    /// size; so the most is this and [`frame_bytes_max`](Self::frame_bytes_max) together.
     pub buffer_bytes_max: usize,
     /// Bytes between two frames after which the connection is closed.
     pub junk_bytes_max: usize,
@@ -106,7 +108,7 @@ impl Default for Limits {
             in_frame: Duration::from_secs(30),
             write: Duration::from_secs(30),
             in_flight_max: 32,
-            buffer_bytes_max: 512 * 1024 * 1024,
+            buffer_bytes_max: 384 * 1024 * 1024,
             junk_bytes_max: 64 * 1024,
             grace: Duration::from_secs(10),
         }
@@ -159,6 +161,8 @@ pub enum CloseReason {
     FrameTooLarge,
     /// More than [`Limits::junk_bytes_max`] outside of frames: the peer does not speak MLLP.
     JunkLimit,
+    /// Bytes, but never a frame, and then silence for [`Limits::in_frame`]: the peer does not speak MLLP.
+    Unframed,
     /// The handler gave no answer to a message.
     NoAnswer,
     /// Reading failed.
@@ -184,7 +188,7 @@ pub async fn serve<H: Handler>(
     stop: watch::Receiver<bool>,
     events: impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static,
 ) {
-    let budget = Budget::new(limits.buffer_bytes_max, limits.frame_bytes_max);
+    let budget = Budget::new(limits.buffer_bytes_max);
     let limits = Arc::new(limits);
     let slots = Arc::new(Slots::default());
     let mut connections = JoinSet::new();

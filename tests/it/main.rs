@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_peers;
 mod mllp;
 mod probe;
 mod send;

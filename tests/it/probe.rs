@@ -44,6 +44,13 @@ impl Handler for Probe {
                 let millis = words.next().unwrap().parse().unwrap();
                 tokio::time::sleep(Duration::from_millis(millis)).await;
             }
+            // Waits until so many messages are there.
+            Some("together") => {
+                let count = words.next().unwrap().parse().unwrap();
+                while self.frames() < count {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
             Some("none") => return None,
             Some("panic") => panic!("the handler fails, as the test wants"),
             Some("other") => return Some(ack("AA", "someone else")),

@@ -1,0 +1,253 @@
+//! The decoder on streams that matter, whole and in every split.
+
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMIT: usize = 200 * 1024;
+
+/// Feeds the stream in pieces of the given lengths (the rest as one) and gives every event, and the error.
+fn run(limit: usize, stream: &[u8], pieces: &[usize]) -> (Vec<Event>, Option<DecodeError>) {
+    let (mut decoder, mut buffer, mut events) = (Decoder::new(limit), BytesMut::new(), Vec::new());
+    let mut rest = stream;
+    let lengths = pieces.iter().copied().chain([usize::MAX]);
+    for length in lengths {
+        let (piece, later) = rest.split_at(length.min(rest.len()));
+        rest = later;
+        buffer.extend_from_slice(piece);
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(event)) => events.push(event),
+                // Nothing is looked at twice: all but a mark that may go on has been dealt with.
+                Ok(None) => {
+                    let dealt_with = if decoder.in_frame {
+                        decoder.scanned + 4
+                    } else {
+                        0
+                    };
+                    assert!(buffer.len() <= dealt_with);
+                    break;
+                }
+                Err(error) => return (events, Some(error)),
+            }
+        }
+    }
+    while let Some(event) = decoder.finish(&mut buffer) {
+        events.push(event);
+    }
+    assert!(buffer.is_empty() && !decoder.in_frame() && decoder.skipping() == 0);
+    (events, None)
+}
+
+fn frame(bytes: &[u8], end: FrameEnd) -> Event {
+    Event::Frame {
+        bytes: Bytes::copy_from_slice(bytes),
+        end,
+    }
+}
+
+/// Whole, byte by byte, and in twos: always the expected events.
+fn check(stream: &[u8], expected: &[Event]) {
+    for piece in [stream.len(), 1, 2, 3] {
+        let pieces = vec![piece; stream.len() / piece.max(1) + 1];
+        let (events, error) = run(LIMIT, stream, &pieces);
+        assert_eq!(
+            (events.as_slice(), error),
+            (expected, None),
+            "in pieces of {piece}"
+        );
+    }
+}
+
+#[test]
+fn frames_and_what_surrounds_them() {
+    let (a, b) = (
+        frame(b"MSH|a\r", FrameEnd::Full),
+        frame(b"MSH|b\r", FrameEnd::Full),
+    );
+    check(b"", &[]);
+    check(
+        b"\x0BMSH|a\r\x1C\r\x0BMSH|b\r\x1C\r",
+        &[a.clone(), b.clone()],
+    );
+    check(
+        b"junk\x0BMSH|a\r\x1C\r\n\x0BMSH|b\r\x1C\r",
+        &[
+            Event::Skipped { bytes: 4 },
+            a.clone(),
+            Event::Skipped { bytes: 1 },
+            b.clone(),
+        ],
+    );
+    check(
+        b"\x0BMSH|a\r\x1C\x0BMSH|b\r\x1C",
+        &[
+            frame(b"MSH|a\r", FrameEnd::NoCr),
+            frame(b"MSH|b\r", FrameEnd::NoCr),
+        ],
+    );
+    check(b"\x0B\x1C\r", &[frame(b"", FrameEnd::Full)]);
+    check(b"MSH|unframed\r", &[Event::Skipped { bytes: 13 }]);
+    check(b"\x1C\r", &[Event::Skipped { bytes: 2 }]);
+}
+
+#[test]
+fn framing_bytes_inside_a_message_are_data() {
+    check(
+        b"\x0BOBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C\x1C\r",
+        &[frame(
+            b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C",
+            FrameEnd::Full,
+        )],
+    );
+    check(
+        b"\x0BOBX\x0BMSH|\r\x1C\r",
+        &[frame(b"OBX\x0BMSH|\r", FrameEnd::Full)],
+    );
+}
+
+#[test]
+fn an_abandoned_frame_is_handed_out() {
+    check(
+        b"\x0BMSH|a\r\x0BMSH|b\r\x1C\r",
+        &[
+            Event::Restarted {
+                dropped: Bytes::from_static(b"MSH|a\r"),
+            },
+            frame(b"MSH|b\r", FrameEnd::Full),
+        ],
+    );
+    check(
+        b"\x0BMSH|a\r\x0BMS",
+        &[Event::Unfinished {
+            bytes: Bytes::from_static(b"MSH|a\r\x0BMS"),
+        }],
+    );
+    check(
+        b"\x0B",
+        &[Event::Unfinished {
+            bytes: Bytes::new(),
+        }],
+    );
+}
+
+#[test]
+fn the_limit_counts_the_message_alone() {
+    let mut stream = BytesMut::new();
+    encode(b"12345", &mut stream);
+    assert_eq!(run(5, &stream, &[]).1, None);
+    assert_eq!(run(5, &stream, &[1; 20]).1, None);
+    for pieces in [&[][..], &[1; 20]] {
+        assert_eq!(
+            run(4, &stream, pieces),
+            (vec![], Some(DecodeError::TooLarge { limit: 4 }))
+        );
+    }
+    assert_eq!(
+        run(4, b"\x0B123456789", &[2; 9]).1,
+        Some(DecodeError::TooLarge { limit: 4 })
+    );
+}
+
+#[test]
+fn a_refused_frame_can_be_read_from_the_buffer() {
+    let (mut decoder, mut buffer) = (Decoder::new(3), BytesMut::from(&b"x\x0BMSH|"[..]));
+    assert_eq!(
+        decoder.decode(&mut buffer),
+        Ok(Some(Event::Skipped { bytes: 1 }))
+    );
+    assert!(decoder.decode(&mut buffer).is_err() && decoder.decode(&mut buffer).is_err());
+    assert_eq!(&buffer[..], b"MSH|");
+}
+
+#[test]
+fn a_small_frame_does_not_hold_the_read_buffer() {
+    let mut buffer = BytesMut::with_capacity(1 << 20);
+    encode(b"MSH|small", &mut buffer);
+    let address = buffer.as_ptr();
+    let event = Decoder::new(LIMIT).decode(&mut buffer).unwrap().unwrap();
+    buffer.reserve(1 << 20);
+    assert_eq!(
+        buffer.as_ptr(),
+        address,
+        "the memory is in use again while the frame lives"
+    );
+    drop(event);
+}
+
+#[test]
+fn a_document_is_not_copied_and_takes_its_memory_along() {
+    let mut buffer = BytesMut::new();
+    encode(&vec![b'x'; LIMIT], &mut buffer);
+    let address = buffer.as_ptr();
+    buffer.extend_from_slice(b"\x0BMSH");
+    let Some(Event::Frame { bytes, .. }) = Decoder::new(LIMIT).decode(&mut buffer).unwrap() else {
+        panic!("a frame")
+    };
+    assert_eq!(
+        (bytes.as_ptr(), bytes.len()),
+        (address.wrapping_add(1), LIMIT)
+    );
+    assert_eq!(&buffer[..], b"\x0BMSH");
+    assert!(buffer.capacity() < 1024);
+}
+
+#[test]
+fn events_print_no_content() {
+    assert_eq!(
+        format!("{:?}", frame(b"PID|1|secret", FrameEnd::Full)),
+        "Frame(12 bytes, Full)"
+    );
+}
+
+/// Streams made of the bytes and runs that matter, so that every branch meets every split.
+fn streams() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => Just(vec![VT]),
+        3 => Just(vec![FS, CR]),
+        2 => Just(vec![FS]),
+        2 => Just(vec![CR]),
+        1 => Just(vec![b'\n']),
+        2 => Just(b"\r\x0BMSH|".to_vec()),
+        2 => Just(b"MSH".to_vec()),
+        1 => Just(b"MS".to_vec()),
+        2 => prop::collection::vec(any::<u8>(), 0..40),
+        1 => (COPIED_BYTES_MAX - 2..COPIED_BYTES_MAX + 3).prop_map(|n| vec![b'x'; n]),
+    ];
+    prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat())
+}
+
+proptest! {
+    #[test]
+    fn every_split_gives_the_same_events(
+        stream in streams(),
+        pieces in prop::collection::vec(prop_oneof![0usize..8, 0usize..100_000], 0..64),
+        limit in prop_oneof![0usize..60, Just(COPIED_BYTES_MAX), Just(LIMIT)],
+    ) {
+        prop_assert_eq!(run(limit, &stream, &pieces), run(limit, &stream, &[]));
+    }
+
+    #[test]
+    fn every_byte_is_accounted_for(stream in streams()) {
+        let (events, error) = run(usize::MAX, &stream, &[]);
+        prop_assert_eq!(error, None);
+        let data: usize = events.iter().map(|event| match event {
+            Event::Frame { bytes, .. } => bytes.len() + 2,
+            Event::Skipped { bytes } => *bytes,
+            Event::Restarted { dropped } => dropped.len() + 1,
+            Event::Unfinished { bytes } => bytes.len() + 1,
+        }).sum();
+        let full = events.iter().filter(|e| matches!(e, Event::Frame { end: FrameEnd::Full, .. })).count();
+        prop_assert_eq!(data + full, stream.len());
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded(messages in prop::collection::vec("[ -~\r]{0,80}", 0..20), pieces in prop::collection::vec(0usize..30, 0..64)) {
+        let mut stream = BytesMut::new();
+        messages.iter().for_each(|message| encode(message.as_bytes(), &mut stream));
+        let expected: Vec<Event> = messages.iter().map(|message| frame(message.as_bytes(), FrameEnd::Full)).collect();
+        prop_assert_eq!(run(LIMIT, &stream, &pieces), (expected, None));
+    }
+}
