@@ -11,6 +11,7 @@ use super::json::{Json, Object};
 mod fold;
 mod parameters;
 
+pub use fold::fold;
 pub use parameters::{parameter, parameters};
 
 /// More alternatives (`a,b,c`) in one value are refused.
@@ -299,11 +300,11 @@ fn token_text(values: &[&Json], alternatives: &[&str]) -> bool {
     }
     let wanted: Vec<_> = alternatives
         .iter()
-        .map(|text| fold::fold(&unescape(text)))
+        .map(|text| fold(&unescape(text)))
         .collect();
     texts
         .iter()
-        .map(|text| fold::fold(text))
+        .map(|text| fold(text))
         .any(|text| wanted.iter().any(|w| text.starts_with(w.as_str())))
 }
 
@@ -360,10 +361,10 @@ fn string(
             });
         }
     };
-    let wanted: Vec<_> = wanted.map(|text| fold::fold(&text)).collect();
+    let wanted: Vec<_> = wanted.map(|text| fold(&text)).collect();
     Ok(found
         .iter()
-        .map(|text| fold::fold(text))
+        .map(|text| fold(text))
         .any(|text| wanted.iter().any(|wanted| fits(&text, wanted))))
 }
 

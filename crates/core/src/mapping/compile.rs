@@ -408,8 +408,8 @@ impl Compiler<'_> {
 
     fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
         match SegmentName::parse(name) {
-            Ok(name) => Some(name),
-            Err(_) => {
+            Some(name) => Some(name),
+            None => {
                 let hint = "three characters, e.g. `OBX`; `OBR/OBX` for the OBX of each OBR";
                 self.problems.hint(place, format!("`{name}` is no segment name"), hint);
                 None
@@ -425,8 +425,8 @@ impl Compiler<'_> {
         let place = table.place().clone();
         let condition = if let Some(given) = table.text("valued", self.problems) {
             match SegmentName::parse(&given.0) {
-                Ok(segment) => Some(Condition::SegmentValued(segment)),
-                Err(_) => self.path(&given).map(Condition::Valued),
+                Some(segment) => Some(Condition::SegmentValued(segment)),
+                None => self.path(&given).map(Condition::Valued),
             }
         } else if let Some(given) = table.text("absent", self.problems) {
             self.path(&given).map(Condition::Absent)
@@ -492,6 +492,11 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    /// A path that a conversion reads of itself.
+    fn implied(&mut self, text: &'static str, place: &Place) -> Option<Path> {
+        self.path(&(text.to_owned(), place.clone()))
     }
 
     fn reads_path(&mut self, path: &Path) {
@@ -769,8 +774,10 @@ impl Compiler<'_> {
             return self.codes(&name, &at, target, default, otherwise);
         }
         if conversion == Conversion::ObservationValue {
-            let paths = VALUE_ELEMENTS.iter().filter_map(|name| Some(self.element_path(name, place, "Observation")?.0));
-            return Some(Op::ObservationValue(paths.collect()));
+            let elements: Vec<ElementPath> =
+                VALUE_ELEMENTS.iter().filter_map(|name| Some(self.element_path(name, place, "Observation")?.0)).collect();
+            let paths = [self.implied("OBX-2", place)?, self.implied("OBX-6", place)?];
+            return Some(Op::ObservationValue { elements, paths });
         }
         if !convert::fits(conversion, target.type_name, target.primitive) {
             let doc = conversion.doc();
@@ -793,9 +800,14 @@ impl Compiler<'_> {
             return None;
         }
         let with = table.text("with", self.problems).map(|given| given.0);
-        let title = self.paths(table, "title");
+        let mut paths = self.paths(table, "title");
+        if conversion == Conversion::EndOfAppointment {
+            for path in ["SCH-11.4", "SCH-9.1", "SCH-10.1"] {
+                paths.extend(self.implied(path, place));
+            }
+        }
         let default = default.map(|(text, _)| Json::string(text));
-        Some(Op::Convert { conversion, argument: Argument { with, title }, default })
+        Some(Op::Convert { conversion, argument: Argument { with, paths }, default })
     }
 
     fn constant(&mut self, value: &Value, target: &Target) -> Option<Json> {
@@ -895,9 +907,10 @@ impl Row {
         };
         let conditions = self.when.iter().chain(&self.unless).flat_map(Condition::paths);
         let more: Vec<&Path> = match &self.op {
-            Op::Convert { argument, .. } => argument.title.iter().collect(),
+            Op::Convert { argument, .. } => argument.paths.iter().collect(),
+            Op::ObservationValue { paths, .. } => paths.iter().collect(),
             Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
-            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Patient | Op::ObservationValue(_) => Vec::new(),
+            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Patient => Vec::new(),
         };
         own.iter().chain(conditions).chain(more)
     }

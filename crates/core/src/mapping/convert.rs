@@ -538,8 +538,7 @@ fn without_breaks(raw: &[u8]) -> Cow<'_, [u8]> {
 
 /// True when `conversion` can fill an element of this type.
 pub(super) fn fits(conversion: Conversion, type_name: &str, primitive: Option<Primitive>) -> bool {
-    let name = primitive.map_or(type_name, Primitive::name);
-    conversion.doc().makes.contains(&name)
+    conversion.doc().makes.contains(&primitive.map_or(type_name, |primitive| primitive.name()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod compile;
 mod convert;
 mod identifiers;
 mod plan;
-mod report;
 mod translate;
 
 pub use codes::{CodeSet, Entry};

@@ -153,15 +153,16 @@ pub(super) enum Op {
     Block(BlockId),
     Patient,
     Refer { resource: &'static str, key: Vec<KeyPart> },
-    /// The value of an Observation: one of these elements, by OBX-2.
-    ObservationValue(Vec<ElementPath>),
+    /// The value of an Observation: one of `elements`, by the value type at the first path; the unit is at the second.
+    ObservationValue { elements: Vec<ElementPath>, paths: [Path; 2] },
 }
 
 /// What some conversions take besides the value.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Argument {
     pub(super) with: Option<String>,
-    pub(super) title: Vec<Path>,
+    /// Further paths: the title of an attachment; start, duration and unit of an appointment.
+    pub(super) paths: Vec<Path>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

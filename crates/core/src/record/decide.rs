@@ -237,20 +237,7 @@ impl Draft<'_> {
                 .iter()
                 .map(|identifier| IdentifierEffect::Put { key: identifier.key.clone(), record }),
         );
-        let head = PointHead {
-            record,
-            resource_type: "Patient",
-            id: record,
-            version: 0,
-            entered_at: update.sent_at,
-            label: Label::GeneralHealth,
-            deleted: false,
-            organisation: update.organisation.code().into(),
-            key: String::new(),
-            group: None,
-            body: Arc::new(Json::Null),
-            items: Arc::new([]),
-        };
+        let head = Arc::new(self.blank(record, "Patient", record, "", None));
         self.store(&head, body, Arc::new([]), head.label, ChangeKind::Created);
         Ok(record)
     }

@@ -204,7 +204,9 @@ fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
         match (object.get_mut(step.name), value) {
             (Some(Json::Array(held)), Json::Array(items)) => *held = join_items(held, items, unite),
             (Some(held), _) => *held = value.clone(),
-            (None, _) => object.insert(step.name, value.clone()),
+            (None, _) => {
+                object.insert(step.name, value.clone());
+            }
         }
         return;
     }
@@ -275,7 +277,7 @@ pub fn name_patient(resource: &mut Json, record: ResourceId) {
     match resource {
         Json::String(text) if text == PATIENT_REFERENCE => *text = format!("Patient/{record}"),
         Json::Array(items) => items.iter_mut().for_each(|item| name_patient(item, record)),
-        Json::Object(object) => object.values_mut().for_each(|value| name_patient(value, record)),
+        Json::Object(object) => object.iter_mut().for_each(|(_, value)| name_patient(value, record)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
     }
 }

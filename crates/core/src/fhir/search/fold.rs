@@ -3,7 +3,7 @@
 //! Knows the letters of European languages; other letters only lose their case.
 
 /// The folded text: lower case, base letters, single spaces. Linear.
-pub(super) fn fold(text: &str) -> String {
+pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii() {

@@ -1,0 +1,365 @@
+//! Reading the embedded store beside its writer: messages, resources with their history, documents, search candidates.
+//!
+//! Every call is bounded by its caller; nothing here scans content.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use fairway_care::Label;
+use fairway_core::fhir::Json;
+use fairway_core::record::{Outcome, ResourceId};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::sqlite::open_reader;
+use super::{Stored, StoreError};
+
+/// Connections kept open for readers.
+const IDLE_READERS_MAX: usize = 8;
+
+/// Reads one environment's store; cheap to clone, used from any thread, blocks.
+#[derive(Clone)]
+pub struct Reader {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// Which candidates a search looks at; the caller filters them by the other parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Driver {
+    /// These ids.
+    Ids(Vec<ResourceId>),
+    /// What is filed in these records.
+    Records(Vec<ResourceId>),
+    /// First identifier value, or for Patients any identifier.
+    Identifiers(Vec<String>),
+    /// A Patient's search term: `family` and `given` start with the value, `birthdate` equals it.
+    Term(&'static str, String),
+    /// The time the resource is about lies in or touches the half-open range of µs.
+    Dates(i64, i64),
+    /// Stored in or after this instant, µs.
+    UpdatedFrom(i64),
+    /// Every resource of the type.
+    All,
+}
+
+/// A step of a search: candidates of one type behind a cursor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scan {
+    /// FHIR resource type.
+    pub resource_type: &'static str,
+    /// Which candidates.
+    pub driver: Driver,
+    /// Only candidates behind this cursor; 0 for the first step.
+    pub after: i64,
+    /// How many candidates at most.
+    pub limit: usize,
+}
+
+/// A candidate with its cursor.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Give it as [`Scan::after`] to go on behind this candidate.
+    pub cursor: i64,
+    /// The resource.
+    pub stored: Stored,
+}
+
+/// A message as listed or shown.
+#[derive(Debug, Clone)]
+pub struct MessageSummary {
+    /// Number in the order of arrival.
+    pub id: i64,
+    /// When it arrived, µs since 1970 UTC.
+    pub received_at: i64,
+    /// Feed.
+    pub feed: String,
+    /// Message type as `ADT^A28`.
+    pub kind: String,
+    /// MSH-10.
+    pub control_id: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// `AA`, `AR` or `AE`.
+    pub ack_code: String,
+    /// Why it was rejected or failed.
+    pub reason: Option<String>,
+    /// The acknowledgement as sent.
+    pub ack: Bytes,
+    /// The message that it repeats.
+    pub repeat_of: Option<i64>,
+    /// What it did, from the audit.
+    pub action: String,
+}
+
+/// Which messages are listed.
+#[derive(Debug, Clone, Default)]
+pub struct MessageFilter {
+    /// Only messages behind this number.
+    pub after: i64,
+    /// Only this control id.
+    pub control_id: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+const STORED: &str = "p.record, p.type, p.id, v.version, v.at, v.label, v.deleted, v.message, v.body";
+
+impl Reader {
+    /// A reader of the store in this file, which must exist.
+    pub fn new(path: &Path) -> Reader {
+        Reader { path: path.to_owned(), idle: Arc::default() }
+    }
+
+    fn with<T>(&self, run: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let connection = match idle {
+            Some(connection) => connection,
+            None => open_reader(&self.path)?,
+        };
+        let result = run(&connection);
+        if result.is_ok()
+            && let Ok(mut idle) = self.idle.lock()
+            && idle.len() < IDLE_READERS_MAX
+        {
+            idle.push(connection);
+        }
+        result.map_err(|source| StoreError::Database { path: self.path.clone(), source })
+    }
+
+    /// The current version of a resource, also when it is marked deleted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn resource(&self, resource_type: &str, id: ResourceId) -> Result<Option<Stored>, StoreError> {
+        let sql = format!("SELECT {STORED} FROM point p JOIN version v ON v.seq = p.seq WHERE p.id = ?1 AND p.type = ?2");
+        self.with(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_row(params![&id.bytes()[..], resource_type], |row| stored(row, 0))
+                .optional()
+        })
+    }
+
+    /// The versions of a resource, newest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn history(&self, resource_type: &str, id: ResourceId, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        let sql = format!(
+            "SELECT v.previous, {STORED} FROM version v JOIN point p ON p.number = v.point WHERE v.seq = ?1"
+        );
+        self.with(|connection| {
+            let mut next: Option<i64> = connection
+                .prepare_cached("SELECT seq FROM point WHERE id = ?1 AND type = ?2")?
+                .query_row(params![&id.bytes()[..], resource_type], |row| row.get(0))
+                .optional()?;
+            let mut versions = Vec::new();
+            while let Some(seq) = next {
+                if versions.len() >= limit {
+                    break;
+                }
+                let (previous, version) = connection
+                    .prepare_cached(&sql)?
+                    .query_row(params![seq], |row| Ok((row.get(0)?, stored(row, 1)?)))?;
+                versions.push(version);
+                next = previous;
+            }
+            Ok(versions)
+        })
+    }
+
+    /// The record that an identifier leads to: by value, and by system when one is given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn records_of(&self, system: Option<&str>, value: &str) -> Result<Vec<ResourceId>, StoreError> {
+        self.with(|connection| {
+            let id = |row: &Row<'_>| Ok(ResourceId::from_bytes(row.get(0)?));
+            match system {
+                Some(system) => connection
+                    .prepare_cached("SELECT record FROM identifier WHERE system = ?1 AND value = ?2")?
+                    .query_map(params![system, value], id)?
+                    .collect(),
+                None => connection
+                    .prepare_cached(
+                        "SELECT DISTINCT i.record FROM (SELECT DISTINCT system FROM identifier) s \
+                         JOIN identifier i ON i.system = s.system AND i.value = ?1",
+                    )?
+                    .query_map(params![value], id)?
+                    .collect(),
+            }
+        })
+    }
+
+    /// One step of a search, in the order of the cursor; deleted resources are left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn scan(&self, scan: &Scan) -> Result<Vec<Found>, StoreError> {
+        let limit = Value::Integer(i64::try_from(scan.limit).unwrap_or(i64::MAX));
+        let kind = Value::Text(scan.resource_type.to_owned());
+        let after = Value::Integer(scan.after);
+        let blob = |id: &ResourceId| Value::Blob(id.bytes().to_vec());
+        let list = |count: usize| vec!["?"; count].join(", ");
+        let mut arguments = vec![kind, after];
+        let (from, condition) = match &scan.driver {
+            Driver::Ids(ids) => {
+                arguments.extend(ids.iter().map(blob));
+                ("point p JOIN version v ON v.seq = p.seq", format!("p.id IN ({})", list(ids.len())))
+            }
+            Driver::Records(records) => {
+                arguments.extend(records.iter().map(blob));
+                ("point p JOIN version v ON v.seq = p.seq", format!("p.record IN ({})", list(records.len())))
+            }
+            Driver::Identifiers(values) => {
+                arguments.extend(values.iter().map(|value| Value::Text(value.clone())));
+                ("point p JOIN version v ON v.seq = p.seq", format!("p.identifier IN ({})", list(values.len())))
+            }
+            Driver::Term(name, value) => {
+                arguments.push(Value::Text((*name).to_owned()));
+                arguments.push(Value::Text(value.clone()));
+                arguments.push(Value::Text(format!("{value}\u{10ffff}")));
+                (
+                    "(SELECT DISTINCT point FROM term WHERE name = ?3 AND value >= ?4 AND value <= ?5) t \
+                     JOIN point p ON p.number = t.point JOIN version v ON v.seq = p.seq",
+                    "1".to_owned(),
+                )
+            }
+            Driver::Dates(from, to) => {
+                arguments.extend([Value::Integer(*from), Value::Integer(*to)]);
+                ("point p JOIN version v ON v.seq = p.seq", "p.date_to > ?3 AND p.date_from < ?4".to_owned())
+            }
+            Driver::UpdatedFrom(at) => {
+                let first = self.first_version_from(*at)?;
+                arguments.push(Value::Integer(first));
+                ("version v JOIN point p ON p.number = v.point AND p.seq = v.seq", "v.seq >= ?3".to_owned())
+            }
+            Driver::All => ("point p JOIN version v ON v.seq = p.seq", "1".to_owned()),
+        };
+        let cursor = if matches!(scan.driver, Driver::UpdatedFrom(_)) { "v.seq" } else { "p.number" };
+        let place = arguments.len() + 1;
+        arguments.push(limit);
+        let sql = format!(
+            "SELECT {cursor}, {STORED} FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
+             AND {condition} ORDER BY {cursor} LIMIT ?{place}"
+        );
+        self.with(|connection| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map(params_from_iter(arguments), |row| Ok(Found { cursor: row.get(0)?, stored: stored(row, 1)? }))?
+                .collect()
+        })
+    }
+
+    /// The first version stored at or after an instant. Versions are in order of time, so this is a binary search.
+    fn first_version_from(&self, at: i64) -> Result<i64, StoreError> {
+        self.with(|connection| {
+            let mut low: i64 = 1;
+            let mut high: i64 =
+                connection.query_row("SELECT coalesce(max(seq), 0) + 1 FROM version", [], |row| row.get(0))?;
+            let mut stored_at = connection.prepare_cached("SELECT at FROM version WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let time: Option<i64> = stored_at.query_row(params![middle], |row| row.get(0)).optional()?;
+                if time.is_some_and(|time| time < at) { low = middle + 1 } else { high = middle }
+            }
+            Ok(low)
+        })
+    }
+
+    /// A document: media type and content.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn blob(&self, id: &str) -> Result<Option<(String, Bytes)>, StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached("SELECT content_type, bytes FROM blob WHERE id = ?1")?
+                .query_row(params![id], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))
+                .optional()
+        })
+    }
+
+    /// Messages in the order of arrival.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn messages(&self, filter: &MessageFilter) -> Result<Vec<MessageSummary>, StoreError> {
+        self.with(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT m.id, m.received_at, m.feed, m.kind, m.control_id, m.outcome, m.ack_code, m.reason, m.ack, \
+                     m.repeat_of, (SELECT a.action FROM audit a WHERE a.seq = m.id) \
+                     FROM message m WHERE m.id > ?1 AND (?2 IS NULL OR m.control_id = ?2) ORDER BY m.id LIMIT ?3",
+                )?
+                .query_map(
+                    params![filter.after, filter.control_id, i64::try_from(filter.limit).unwrap_or(i64::MAX)],
+                    |row| {
+                        let outcome: String = row.get(5)?;
+                        Ok(MessageSummary {
+                            id: row.get(0)?,
+                            received_at: row.get(1)?,
+                            feed: row.get(2)?,
+                            kind: row.get(3)?,
+                            control_id: row.get(4)?,
+                            outcome: Outcome::parse(&outcome).unwrap_or(Outcome::Failed),
+                            ack_code: row.get(6)?,
+                            reason: row.get(7)?,
+                            ack: Bytes::from(row.get::<_, Vec<u8>>(8)?),
+                            repeat_of: row.get(9)?,
+                            action: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+                        })
+                    },
+                )?
+                .collect()
+        })
+    }
+
+    /// A message as it was received; none when there is no such message.
+    ///
+    /// # Errors
+    /// When the database fails or the bytes cannot be read back.
+    pub fn raw(&self, id: i64) -> Result<Option<Bytes>, StoreError> {
+        let sql = "SELECT coalesce(m.raw, o.raw) FROM message m LEFT JOIN message o ON o.id = m.repeat_of WHERE m.id = ?1";
+        let found: Option<Option<Vec<u8>>> = self.with(|connection| {
+            connection.prepare_cached(sql)?.query_row(params![id], |row| row.get(0)).optional()
+        })?;
+        let damaged = || StoreError::Damaged { path: self.path.clone(), what: "a message" };
+        match found {
+            None => Ok(None),
+            Some(None) => Err(damaged()),
+            Some(Some(packed)) => {
+                lz4_flex::decompress_size_prepended(&packed).map(|raw| Some(Bytes::from(raw))).map_err(|_| damaged())
+            }
+        }
+    }
+
+    /// Number of messages stored, for tests and the console.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn message_count(&self) -> Result<i64, StoreError> {
+        self.with(|connection| connection.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0)))
+    }
+}
+
+fn stored(row: &Row<'_>, first: usize) -> rusqlite::Result<Stored> {
+    let label: String = row.get(first + 5)?;
+    let body = row.get_ref(first + 8)?.as_blob()?;
+    let body = Json::parse(body).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(first + 8, rusqlite::types::Type::Blob, Box::new(error))
+    })?;
+    Ok(Stored {
+        record: ResourceId::from_bytes(row.get(first)?),
+        resource_type: row.get(first + 1)?,
+        id: ResourceId::from_bytes(row.get(first + 2)?),
+        version: row.get(first + 3)?,
+        updated_at: row.get(first + 4)?,
+        label: Label::from_code(&label).unwrap_or(Label::GeneralHealth),
+        deleted: row.get(first + 6)?,
+        message: row.get(first + 7)?,
+        body: Arc::new(body),
+    })
+}
