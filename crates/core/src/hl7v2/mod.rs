@@ -27,6 +27,7 @@ mod index;
 mod location;
 mod message;
 mod path;
+mod scan;
 mod segment;
 mod separators;
 mod structure;
