@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The messages of a batch, each sharing the batch's bytes. See [`split_batch`].
 #[derive(Debug, Clone)]
 pub struct Messages {
@@ -36,16 +38,18 @@ impl Iterator for Messages {
             false => next_line(&self.batch, end, is_header),
         };
         let message = &self.batch[start..end];
-        // A start-of-block byte belongs to the next frame, an end-of-block to this one.
-        let tail = message
-            .iter()
-            .rev()
-            .take_while(|&&b| matches!(b, 0x0B | 0x1C | b'\r' | b'\n'));
-        let content = end - tail.count();
-        let line_end = self.batch[content..end]
-            .iter()
-            .take_while(|&&b| b == b'\r' || b == b'\n');
-        Some(self.batch.slice(start..content + line_end.count().min(2)))
+        // What leads the next line does not belong to this message: a byte order mark, blanks, a
+        // frame's first byte; nor does the end of its own frame. Its last line end does.
+        let message = message.strip_suffix(BYTE_ORDER_MARK).unwrap_or(message);
+        let between = |&&b: &&u8| matches!(b, 0x0B | 0x1C | b'\r' | b'\n' | b' ' | b'\t');
+        let tail = message.iter().rev().take_while(between).count();
+        let content = message.len() - tail;
+        let line_end = match &message[content..] {
+            [b'\r', b'\n', ..] => 2,
+            [b'\r' | b'\n', ..] => 1,
+            _ => 0,
+        };
+        Some(self.batch.slice(start..start + content + line_end))
     }
 }
 
@@ -97,6 +101,10 @@ mod tests {
     fn batches_split() {
         check("", &[]);
         check("MSH|a\rPID|1\r", &["MSH|a\rPID|1\r"]);
+        check(
+            "MSH|a\rPID|1\n\nMSH|b\n \n\u{feff}MSH|c\u{bf}\n",
+            &["MSH|a\rPID|1\n", "MSH|b\n", "MSH|c\u{bf}\n"],
+        );
         check(
             "FHS|^\rBHS|^\rMSH|a\rPID|1\rMSH|b\rBTS|2\rFTS|1\r",
             &["MSH|a\rPID|1\r", "MSH|b\r"],

@@ -3,13 +3,16 @@
 //! Groups are named as in the standard's abstract messages. The tables say where segments
 //! belong, not what is required; nothing here refuses a message.
 
+/// A segment's name, as bytes: they compare in one step.
+pub(super) type Name = &'static [u8; 3];
+
 /// A group of segments that may repeat as a whole.
 #[derive(Debug)]
 pub(super) struct Group {
     /// Its name in the standard; `MESSAGE` for the whole.
     pub(super) name: &'static str,
     /// The segments that open a new one.
-    pub(super) openers: &'static [&'static str],
+    pub(super) openers: &'static [Name],
     /// Whether its items come in their order. Where senders shuffle and nothing is ambiguous,
     /// order does not matter.
     pub(super) ordered: bool,
@@ -27,18 +30,18 @@ pub(super) struct Item {
 /// A segment or a group within.
 #[derive(Debug)]
 pub(super) enum Kind {
-    Segment(&'static str),
+    Segment(Name),
     Group(&'static Group),
 }
 
-const fn one(name: &'static str) -> Item {
+const fn one(name: Name) -> Item {
     Item {
         kind: Kind::Segment(name),
         repeats: false,
     }
 }
 
-const fn many(name: &'static str) -> Item {
+const fn many(name: Name) -> Item {
     Item {
         kind: Kind::Segment(name),
         repeats: true,
@@ -59,7 +62,7 @@ const fn groups(group: &'static Group) -> Item {
     }
 }
 
-type Openers = &'static [&'static str];
+type Openers = &'static [Name];
 type Items = &'static [Item];
 
 const fn ordered(name: &'static str, openers: Openers, items: Items) -> Group {
@@ -108,34 +111,34 @@ static UNKNOWN: Group = unordered("MESSAGE", &[], &[]);
 
 static OBSERVATION: Group = ordered(
     "OBSERVATION",
-    &["OBX"],
-    &[one("OBX"), many("PRT"), many("NTE")],
+    &[b"OBX"],
+    &[one(b"OBX"), many(b"PRT"), many(b"NTE")],
 );
 static INSURANCE: Group = ordered(
     "INSURANCE",
-    &["IN1"],
+    &[b"IN1"],
     &[
-        one("IN1"),
-        one("IN2"),
-        many("IN3"),
-        many("ROL"),
-        many("AUT"),
-        many("RF1"),
+        one(b"IN1"),
+        one(b"IN2"),
+        many(b"IN3"),
+        many(b"ROL"),
+        many(b"AUT"),
+        many(b"RF1"),
     ],
 );
-static TIMING_QTY: Group = ordered("TIMING_QTY", &["TQ1"], &[one("TQ1"), many("TQ2")]);
-static NEXT_OF_KIN: Group = ordered("NEXT_OF_KIN", &["NK1"], &[one("NK1"), many("NTE")]);
-static ALLERGY: Group = ordered("ALLERGY", &["AL1"], &[one("AL1"), many("NTE")]);
+static TIMING_QTY: Group = ordered("TIMING_QTY", &[b"TQ1"], &[one(b"TQ1"), many(b"TQ2")]);
+static NEXT_OF_KIN: Group = ordered("NEXT_OF_KIN", &[b"NK1"], &[one(b"NK1"), many(b"NTE")]);
+static ALLERGY: Group = ordered("ALLERGY", &[b"AL1"], &[one(b"AL1"), many(b"NTE")]);
 static ADVERSE_REACTION: Group = ordered(
     "ADVERSE_REACTION",
-    &["IAM"],
-    &[one("IAM"), many("NTE"), many("IAR")],
+    &[b"IAM"],
+    &[one(b"IAM"), many(b"NTE"), many(b"IAR")],
 );
-static DIAGNOSIS: Group = ordered("DIAGNOSIS", &["DG1"], &[one("DG1"), many("NTE")]);
+static DIAGNOSIS: Group = ordered("DIAGNOSIS", &[b"DG1"], &[one(b"DG1"), many(b"NTE")]);
 static PROCEDURE: Group = ordered(
     "PROCEDURE",
-    &["PR1"],
-    &[one("PR1"), many("ROL"), many("NTE")],
+    &[b"PR1"],
+    &[one(b"PR1"), many(b"ROL"), many(b"NTE")],
 );
 
 // Admission, registration and demographics. ADT_A01 and its kin are flat but for these groups.
@@ -144,86 +147,86 @@ static ADT: Group = unordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
-        one("PID"),
-        one("PD1"),
-        one("MRG"),
-        many("ARV"),
-        many("ROL"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
+        one(b"PID"),
+        one(b"PD1"),
+        one(b"MRG"),
+        many(b"ARV"),
+        many(b"ROL"),
         groups(&NEXT_OF_KIN),
-        one("PV1"),
-        one("PV2"),
-        many("DB1"),
+        one(b"PV1"),
+        one(b"PV2"),
+        many(b"DB1"),
         groups(&OBSERVATION),
         groups(&ALLERGY),
         groups(&ADVERSE_REACTION),
         groups(&DIAGNOSIS),
-        one("DRG"),
+        one(b"DRG"),
         groups(&PROCEDURE),
-        many("GT1"),
+        many(b"GT1"),
         groups(&INSURANCE),
-        one("ACC"),
-        one("UB1"),
-        one("UB2"),
-        one("PDA"),
-        many("NTE"),
+        one(b"ACC"),
+        one(b"UB1"),
+        one(b"UB2"),
+        one(b"PDA"),
+        many(b"NTE"),
     ],
 );
 
 static MERGE_PATIENT: Group = ordered(
     "PATIENT",
-    &["PID", "MRG"],
+    &[b"PID"],
     &[
-        one("PID"),
-        one("PD1"),
-        many("ARV"),
-        many("NTE"),
-        one("MRG"),
-        one("PV1"),
-        one("PV2"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"ARV"),
+        many(b"NTE"),
+        many(b"MRG"),
+        one(b"PV1"),
+        one(b"PV2"),
     ],
 );
 static ADT_MERGE: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
         groups(&MERGE_PATIENT),
     ],
 );
 
-static MERGE_INFO: Group = ordered("MERGE_INFO", &["MRG"], &[one("MRG"), one("PV1")]);
+static MERGE_INFO: Group = ordered("MERGE_INFO", &[b"MRG"], &[one(b"MRG"), one(b"PV1")]);
 static ADT_MOVE: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
-        one("PID"),
-        one("PD1"),
-        many("ARV"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"ARV"),
         groups(&MERGE_INFO),
     ],
 );
 
 static ONE_OF_TWO: Group = ordered(
     "PATIENT",
-    &["PID"],
+    &[b"PID"],
     &[
-        one("PID"),
-        one("PD1"),
-        many("ARV"),
-        one("PV1"),
-        one("PV2"),
-        many("DB1"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"ARV"),
+        one(b"PV1"),
+        one(b"PV2"),
+        many(b"DB1"),
         groups(&OBSERVATION),
     ],
 );
@@ -231,28 +234,32 @@ static ADT_TWO_PATIENTS: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
         groups(&ONE_OF_TWO),
     ],
 );
 
 // Scheduling.
 
-static SERVICE: Group = ordered("SERVICE", &["AIS"], &[one("AIS"), many("NTE")]);
-static GENERAL_RESOURCE: Group = ordered("GENERAL_RESOURCE", &["AIG"], &[one("AIG"), many("NTE")]);
+static SERVICE: Group = ordered("SERVICE", &[b"AIS"], &[one(b"AIS"), many(b"NTE")]);
+static GENERAL_RESOURCE: Group =
+    ordered("GENERAL_RESOURCE", &[b"AIG"], &[one(b"AIG"), many(b"NTE")]);
 static LOCATION_RESOURCE: Group =
-    ordered("LOCATION_RESOURCE", &["AIL"], &[one("AIL"), many("NTE")]);
-static PERSONNEL_RESOURCE: Group =
-    ordered("PERSONNEL_RESOURCE", &["AIP"], &[one("AIP"), many("NTE")]);
+    ordered("LOCATION_RESOURCE", &[b"AIL"], &[one(b"AIL"), many(b"NTE")]);
+static PERSONNEL_RESOURCE: Group = ordered(
+    "PERSONNEL_RESOURCE",
+    &[b"AIP"],
+    &[one(b"AIP"), many(b"NTE")],
+);
 static RESOURCES: Group = unordered(
     "RESOURCES",
     // RGS is required and often left out.
-    &["RGS", "AIS", "AIG", "AIL", "AIP"],
+    &[b"RGS", b"AIS", b"AIG", b"AIL", b"AIP"],
     &[
-        one("RGS"),
+        one(b"RGS"),
         groups(&SERVICE),
         groups(&GENERAL_RESOURCE),
         groups(&LOCATION_RESOURCE),
@@ -261,18 +268,18 @@ static RESOURCES: Group = unordered(
 );
 static SIU_PATIENT: Group = unordered(
     "PATIENT",
-    &["PID"],
+    &[b"PID"],
     &[
-        one("PID"),
-        one("PD1"),
-        many("NTE"),
-        many("NK1"),
-        one("PV1"),
-        one("PV2"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"NTE"),
+        many(b"NK1"),
+        one(b"PV1"),
+        one(b"PV2"),
         groups(&OBSERVATION),
         groups(&DIAGNOSIS),
         groups(&ALLERGY),
-        many("GT1"),
+        many(b"GT1"),
         groups(&INSURANCE),
     ],
 );
@@ -280,12 +287,12 @@ static SIU: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("EVN"),
-        one("SCH"),
-        many("TQ1"),
-        many("NTE"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"EVN"),
+        one(b"SCH"),
+        many(b"TQ1"),
+        many(b"NTE"),
         groups(&SIU_PATIENT),
         groups(&RESOURCES),
     ],
@@ -293,67 +300,77 @@ static SIU: Group = ordered(
 
 // Results.
 
-static VISIT: Group = ordered("VISIT", &["PV1"], &[one("PV1"), one("PV2"), many("PRT")]);
+static VISIT: Group = ordered(
+    "VISIT",
+    &[b"PV1"],
+    &[one(b"PV1"), one(b"PV2"), many(b"PRT")],
+);
 static PATIENT: Group = ordered(
     "PATIENT",
-    &["PID"],
+    &[b"PID"],
     &[
-        one("PID"),
-        one("PD1"),
-        many("PRT"),
-        many("NTE"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"PRT"),
+        many(b"NTE"),
         groups(&NEXT_OF_KIN),
-        many("ARV"),
+        many(b"ARV"),
+        groups(&OBSERVATION),
         group(&VISIT),
         groups(&ALLERGY),
     ],
 );
 static SPECIMEN_OBSERVATION: Group = ordered(
     "SPECIMEN_OBSERVATION",
-    &["OBX"],
-    &[one("OBX"), many("PRT"), many("NTE")],
+    &[b"OBX"],
+    &[one(b"OBX"), many(b"PRT"), many(b"NTE")],
+);
+static CONTAINER: Group = ordered(
+    "CONTAINER",
+    &[b"SAC"],
+    &[one(b"SAC"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION)],
 );
 static SPECIMEN: Group = ordered(
     "SPECIMEN",
-    &["SPM"],
+    &[b"SPM"],
     &[
-        one("SPM"),
-        many("SAC"),
-        many("NTE"),
+        one(b"SPM"),
+        many(b"NTE"),
         groups(&SPECIMEN_OBSERVATION),
+        groups(&CONTAINER),
     ],
 );
 /// A specimen that comes before the results: an OBX behind it is a result.
 static SPECIMEN_BEFORE: Group = ordered(
     "SPECIMEN",
-    &["SPM"],
-    &[one("SPM"), many("SAC"), many("NTE")],
+    &[b"SPM"],
+    &[one(b"SPM"), many(b"SAC"), many(b"NTE")],
 );
 static ORDER_OBSERVATION: Group = ordered(
     "ORDER_OBSERVATION",
-    &["ORC", "OBR"],
+    &[b"ORC", b"OBR"],
     &[
-        one("ORC"),
-        many("NTE"),
-        many("PRT"),
+        one(b"ORC"),
+        many(b"NTE"),
+        many(b"PRT"),
         groups(&TIMING_QTY),
-        one("OBR"),
-        many("NTE"),
-        many("PRT"),
+        one(b"OBR"),
+        many(b"NTE"),
+        many(b"PRT"),
         groups(&TIMING_QTY),
-        one("CTD"),
+        one(b"CTD"),
         groups(&DIAGNOSIS),
         groups(&SPECIMEN_BEFORE),
         groups(&OBSERVATION),
-        many("FT1"),
-        many("CTI"),
+        many(b"FT1"),
+        many(b"CTI"),
         groups(&SPECIMEN),
     ],
 );
 static PATIENT_RESULT: Group = ordered(
     "PATIENT_RESULT",
-    &["PID", "ORC", "OBR", "OBX"],
-    // An OBX without an OBR before it is an observation of the patient.
+    &[b"PID", b"ORC", b"OBR", b"OBX"],
+    // An OBX without an OBR before it belongs to no order.
     &[
         group(&PATIENT),
         groups(&OBSERVATION),
@@ -364,13 +381,13 @@ static ORU: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
-        many("NTE"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
+        many(b"NTE"),
         groups(&PATIENT_RESULT),
-        one("DSC"),
+        one(b"DSC"),
     ],
 );
 
@@ -378,28 +395,33 @@ static ORU: Group = ordered(
 
 static COMMON_ORDER: Group = ordered(
     "COMMON_ORDER",
-    &["ORC", "OBR"],
-    &[one("ORC"), groups(&TIMING_QTY), one("OBR"), many("NTE")],
+    &[b"ORC", b"OBR"],
+    &[one(b"ORC"), groups(&TIMING_QTY), one(b"OBR"), many(b"NTE")],
 );
 /// One TXA with its content; the standard has one for each message, senders have more.
 static DOCUMENT: Group = ordered(
     "DOCUMENT",
-    &["TXA"],
-    &[one("TXA"), many("CON"), many("NTE"), groups(&OBSERVATION)],
+    &[b"TXA"],
+    &[
+        one(b"TXA"),
+        many(b"CON"),
+        many(b"NTE"),
+        groups(&OBSERVATION),
+    ],
 );
 static MDM: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("EVN"),
-        one("PID"),
-        one("PD1"),
-        many("NTE"),
-        one("PV1"),
-        one("PV2"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"EVN"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"NTE"),
+        one(b"PV1"),
+        one(b"PV2"),
         groups(&COMMON_ORDER),
         groups(&OBSERVATION),
         groups(&DOCUMENT),
@@ -410,61 +432,61 @@ static MDM: Group = ordered(
 
 static ORDER_PATIENT: Group = unordered(
     "PATIENT",
-    &["PID"],
+    &[b"PID"],
     &[
-        one("PID"),
-        one("PD1"),
-        many("PRT"),
-        many("NTE"),
+        one(b"PID"),
+        one(b"PD1"),
+        many(b"PRT"),
+        many(b"NTE"),
         groups(&NEXT_OF_KIN),
-        many("ARV"),
+        many(b"ARV"),
         group(&PATIENT_VISIT),
         groups(&INSURANCE),
-        many("GT1"),
+        many(b"GT1"),
         groups(&ALLERGY),
         groups(&ADVERSE_REACTION),
     ],
 );
-static PATIENT_VISIT: Group = ordered("PATIENT_VISIT", &["PV1"], VISIT.items);
+static PATIENT_VISIT: Group = ordered("PATIENT_VISIT", &[b"PV1"], VISIT.items);
 static ORDER: Group = ordered(
     "ORDER",
-    &["ORC", "OBR"],
+    &[b"ORC", b"OBR"],
     &[
-        one("ORC"),
-        many("NTE"),
-        many("PRT"),
+        one(b"ORC"),
+        many(b"NTE"),
+        many(b"PRT"),
         groups(&TIMING_QTY),
-        one("OBR"),
-        one("RXO"),
-        one("RQD"),
-        one("ODS"),
-        one("TCD"),
-        many("NTE"),
-        many("PRT"),
-        many("RXR"),
-        many("RXC"),
+        one(b"OBR"),
+        one(b"RXO"),
+        one(b"RQD"),
+        one(b"ODS"),
+        one(b"TCD"),
+        many(b"NTE"),
+        many(b"PRT"),
+        many(b"RXR"),
+        many(b"RXC"),
         groups(&TIMING_QTY),
-        one("CTD"),
+        one(b"CTD"),
         groups(&DIAGNOSIS),
         groups(&SPECIMEN_BEFORE),
         groups(&OBSERVATION),
-        many("IPC"),
+        many(b"IPC"),
         groups(&SPECIMEN),
-        many("FT1"),
-        many("CTI"),
-        one("BLG"),
+        many(b"FT1"),
+        many(b"CTI"),
+        one(b"BLG"),
     ],
 );
 static ORDERS: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("MSA"),
-        many("ERR"),
-        many("NTE"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"MSA"),
+        many(b"ERR"),
+        many(b"NTE"),
         group(&ORDER_PATIENT),
         groups(&ORDER),
     ],
@@ -472,17 +494,17 @@ static ORDERS: Group = ordered(
 
 // Immunisations.
 
-static VXU_PATIENT: Group = ordered("PATIENT", &["PV1"], VISIT.items);
+static VXU_PATIENT: Group = ordered("PATIENT", &[b"PV1"], VISIT.items);
 static VXU_ORDER: Group = ordered(
     "ORDER",
-    &["ORC", "RXA"],
+    &[b"ORC", b"RXA"],
     &[
-        one("ORC"),
+        one(b"ORC"),
         groups(&TIMING_QTY),
-        many("NTE"),
-        one("RXA"),
-        one("RXR"),
-        many("NTE"),
+        many(b"NTE"),
+        one(b"RXA"),
+        one(b"RXR"),
+        many(b"NTE"),
         groups(&OBSERVATION),
     ],
 );
@@ -490,20 +512,20 @@ static VXU: Group = ordered(
     "MESSAGE",
     &[],
     &[
-        one("MSH"),
-        many("SFT"),
-        one("UAC"),
-        one("MSA"),
-        one("EVN"),
-        one("PID"),
-        one("PD1"),
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        one(b"MSA"),
+        one(b"EVN"),
+        one(b"PID"),
+        one(b"PD1"),
         groups(&NEXT_OF_KIN),
-        many("ARV"),
+        many(b"ARV"),
         group(&VXU_PATIENT),
-        many("GT1"),
+        many(b"GT1"),
         groups(&INSURANCE),
         groups(&OBSERVATION),
-        many("NTE"),
+        many(b"NTE"),
         groups(&VXU_ORDER),
     ],
 );

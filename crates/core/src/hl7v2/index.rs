@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::charset::{Charset, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
+use super::scan::Delimiters;
 use super::separators::Separators;
 
 /// A longer message is refused, in bytes; offsets are 32 bits wide.
@@ -44,8 +45,10 @@ impl Default for ParseOptions {
     }
 }
 
+/// What a line that is no segment is called.
+pub(super) const NOT_A_SEGMENT: &[u8; 3] = b"???";
+
 /// Everything that is known of a message before a field is looked at.
-#[derive(Debug)]
 pub(super) struct MessageIndex {
     pub(super) bytes: Bytes,
     pub(super) separators: Separators,
@@ -63,8 +66,8 @@ pub(super) struct SegmentIndex {
     pub(super) end: u32,
     pub(super) fields_start: u32,
     pub(super) fields_count: u16,
-    /// False for a line that is not a segment.
-    pub(super) named: bool,
+    /// `???` for a line that is not a segment.
+    pub(super) name: [u8; 3],
     /// 1-based among the segments of the same name.
     pub(super) occurrence: u32,
 }
@@ -214,7 +217,7 @@ impl Builder<'_> {
         let mut open = self.open(start)?;
         // Line ends and blanks before this place are dealt with; each is looked at once.
         let mut resume = start;
-        for at in memchr::memchr3_iter(field, b'\r', b'\n', &bytes[start..]) {
+        for at in Delimiters::of(&bytes[start..], field) {
             let at = start + at;
             if at < resume {
                 continue;
@@ -296,12 +299,15 @@ impl Builder<'_> {
                 self.warn(WarningCode::LineFeed, at);
             }
         }
-        let start = open.start as usize;
-        let free_text = open.named
-            && open.fields_count > 0
-            && (self.bytes[start..].starts_with(b"OBX") || self.bytes[start..].starts_with(b"NTE"));
-        // Control characters are no text.
-        let text = self.bytes.get(next).is_some_and(|&b| b > b' ');
+        let free_text = open.fields_count > 0 && matches!(&open.name, b"OBX" | b"NTE");
+        // Control characters are no text, and a name in small letters is a segment gone wrong.
+        let text = match self.bytes.get(next..) {
+            Some(&[a, b, c, d, ..]) if d == self.separators.field => {
+                a > b' ' && ![a, b, c].iter().all(u8::is_ascii_alphanumeric)
+            }
+            Some(&[first, ..]) => first > b' ',
+            _ => false,
+        };
         text && (free_text || (lone_lf && self.ends_in_cr)) && !self.is_segment(next)
     }
 
@@ -333,7 +339,7 @@ impl Builder<'_> {
             Some(&[a, b, c]) if named => [a, b, c],
             _ => {
                 self.warn(WarningCode::NotASegment, at);
-                *b"???"
+                *NOT_A_SEGMENT
             }
         };
         match &name {
@@ -354,7 +360,7 @@ impl Builder<'_> {
             end: at as u32,
             fields_start: self.fields.len() as u32,
             fields_count: 0,
-            named,
+            name,
             occurrence: *seen,
         })
     }

@@ -25,10 +25,7 @@ pub struct Location {
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self
-            .segment
-            .as_ref()
-            .map_or(super::segment::NOT_A_SEGMENT, SegmentName::as_str);
+        let name = self.segment.as_ref().map_or("???", SegmentName::as_str);
         write!(f, "{name}[{}]-{}", self.occurrence, self.field)?;
         if self.repetition > 0 {
             write!(f, "[{}]", self.repetition)?;

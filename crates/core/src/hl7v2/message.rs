@@ -79,7 +79,8 @@ impl Message {
 
     /// The first segment of a name. Linear in the number of segments.
     pub fn first(&self, name: &str) -> Option<Segment<'_>> {
-        self.segments().find(|segment| segment.name() == name)
+        self.segments()
+            .find(|segment| segment.name_bytes().as_slice() == name.as_bytes())
     }
 
     /// All segments of a name, in order. Linear in the number of segments.

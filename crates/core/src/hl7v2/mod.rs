@@ -28,6 +28,7 @@ mod location;
 mod message;
 pub mod mllp;
 mod path;
+mod scan;
 mod segment;
 mod separators;
 mod structure;

@@ -89,7 +89,7 @@ impl Path {
     pub fn in_segment<'m>(&self, segment: Segment<'m>) -> impl Iterator<Item = Value<'m>> {
         let ours = self
             .segment
-            .is_some_and(|name| name.as_str() == segment.name());
+            .is_some_and(|name| name.bytes() == segment.name_bytes());
         let repetitions = ours.then(|| self.repetitions(segment.field(self.field)));
         repetitions
             .into_iter()
@@ -115,7 +115,7 @@ impl Path {
     pub fn in_message<'m>(&self, message: &'m Message) -> impl Iterator<Item = Value<'m>> {
         let named = message.segments().filter(|segment| {
             self.segment
-                .is_some_and(|name| name.as_str() == segment.name())
+                .is_some_and(|name| name.bytes() == segment.name_bytes())
         });
         let (skip, take) = match self.segment_index {
             Index::First => (0, 1),

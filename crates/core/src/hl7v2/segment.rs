@@ -23,9 +23,14 @@ impl SegmentName {
             .then_some(Self([first, second, third]))
     }
 
+    /// The name as bytes, to compare.
+    pub(super) fn bytes(&self) -> &[u8; 3] {
+        &self.0
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or(NOT_A_SEGMENT)
+        name_text(&self.0)
     }
 }
 
@@ -41,8 +46,10 @@ impl fmt::Debug for SegmentName {
     }
 }
 
-/// What a line that is no segment is called.
-pub(super) const NOT_A_SEGMENT: &str = "???";
+fn name_text(name: &[u8; 3]) -> &str {
+    // Names are ASCII.
+    std::str::from_utf8(name).unwrap_or("???")
+}
 
 /// One segment of a message. Copies freely; lives as long as the message.
 #[derive(Clone, Copy)]
@@ -65,12 +72,11 @@ impl<'m> Segment<'m> {
 
     /// Its three-character name; `???` for a line that is not a segment.
     pub fn name(&self) -> &'m str {
-        let place = self.place();
-        let start = place.start as usize;
-        match self.message.bytes().get(start..start + 3) {
-            Some(name) if place.named => std::str::from_utf8(name).unwrap_or(NOT_A_SEGMENT),
-            _ => NOT_A_SEGMENT,
-        }
+        name_text(self.name_bytes())
+    }
+
+    pub(super) fn name_bytes(&self) -> &'m [u8; 3] {
+        &self.place().name
     }
 
     /// Its place in the message, from 0.
@@ -129,7 +135,7 @@ impl<'m> Segment<'m> {
 
     /// MSH and the batch headers carry their delimiters as fields 1 and 2.
     fn is_header(&self) -> bool {
-        matches!(self.name(), "MSH" | "FHS" | "BHS") && self.place().fields_count > 0
+        matches!(self.name_bytes(), b"MSH" | b"FHS" | b"BHS") && self.place().fields_count > 0
     }
 
     /// The range of the `n`th piece between field separators; piece 0 is the name.

@@ -51,7 +51,7 @@ impl Structure {
             }],
         };
         for segment in message.segments() {
-            reader.segment(segment.name(), segment.index());
+            reader.segment(segment.name_bytes(), segment.index());
         }
         reader.structure
     }
@@ -145,7 +145,7 @@ struct Open {
 
 impl Open {
     /// The first item that takes a segment of this name; out of its turn, too, unless `in_turn`.
-    fn item(&self, name: &str, in_turn: bool) -> Option<usize> {
+    fn item(&self, name: &[u8; 3], in_turn: bool) -> Option<usize> {
         self.grammar
             .items
             .iter()
@@ -173,7 +173,7 @@ impl Open {
 }
 
 impl Reader {
-    fn segment(&mut self, name: &str, index: usize) {
+    fn segment(&mut self, name: &[u8; 3], index: usize) {
         let group = match self.find(name, true) {
             Some((depth, at)) => self.enter(depth, at, name, index),
             None => self.stray(name, index),
@@ -188,7 +188,7 @@ impl Reader {
     }
 
     /// The innermost open group that takes a segment, and its item.
-    fn find(&self, name: &str, in_turn: bool) -> Option<(usize, usize)> {
+    fn find(&self, name: &[u8; 3], in_turn: bool) -> Option<(usize, usize)> {
         let depths = self.open.iter().enumerate().rev();
         depths
             .filter_map(|(depth, open)| Some((depth, open.item(name, in_turn)?)))
@@ -196,7 +196,7 @@ impl Reader {
     }
 
     /// Puts a segment into an item of an open group, and opens the groups below that it opens.
-    fn enter(&mut self, depth: usize, at: usize, name: &str, index: usize) -> GroupId {
+    fn enter(&mut self, depth: usize, at: usize, name: &[u8; 3], index: usize) -> GroupId {
         self.open.truncate(depth + 1);
         let mut at = Some(at);
         while let (Some(item), Some(open)) = (at, self.open.last_mut()) {
@@ -227,10 +227,10 @@ impl Reader {
 
     /// A segment out of its turn goes to the group that knows it, and closes none, so that what
     /// follows still finds its place; an unknown one goes to the group that is open.
-    fn stray(&mut self, name: &str, index: usize) -> GroupId {
+    fn stray(&mut self, name: &[u8; 3], index: usize) -> GroupId {
         // In a message whose structure we do not know, everything is in its place.
         let unknown = self.open.iter().any(|open| open.grammar.items.is_empty());
-        if unknown || name.starts_with('Z') {
+        if unknown || name[0] == b'Z' {
             return self.innermost();
         }
         self.structure.strays.push(index);

@@ -137,7 +137,7 @@ fn results() {
     check(
         "ORU^R01",
         "PID OBX",
-        "PATIENT_RESULT{ PATIENT{ PID } OBSERVATION{ OBX } }",
+        "PATIENT_RESULT{ PATIENT{ PID OBSERVATION{ OBX } } }",
     );
     // A late visit does not cut the results off from their order.
     check(
@@ -210,7 +210,7 @@ fn every_grammar_is_sound() {
             };
             assert!(
                 opened.item(opener, true).is_some(),
-                "{} {opener}",
+                "{} {opener:?}",
                 group.name
             );
         }
