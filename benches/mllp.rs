@@ -38,21 +38,14 @@ impl Handler for Journalled {
 /// About 500 bytes, as a routine ADT.
 fn message(sender: usize, n: usize) -> Vec<u8> {
     let mut message =
-        format!("MSH|^~\\&|PAS|HOSPITAL|FAIRWAY|PHR|20240101120000||ADT^A01|{sender}-{n}|P|2.4\r")
-            .into_bytes();
+        format!("MSH|^~\\&|PAS|HOSPITAL|FAIRWAY|PHR|20240101120000||ADT^A01|{sender}-{n}|P|2.4\r").into_bytes();
     message.extend_from_slice(b"PID|||X123^^^HOSPITAL^MR||DOE^JANE||19700101|F\r");
     message.resize(500, b'x');
     message
 }
 
 fn print(name: &str, senders: usize, figures: Figures) {
-    let Figures {
-        messages_per_second,
-        p50,
-        p99,
-        refused,
-        ..
-    } = figures;
+    let Figures { messages_per_second, p50, p99, refused, .. } = figures;
     println!(
         "{name:<9} {senders:>4} senders {messages_per_second:>8.0} messages/s  p50 {p50:>9.1?}  p99 {p99:>9.1?}  refused {refused}"
     );
@@ -63,10 +56,7 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let seconds = std::env::args()
-        .skip(1)
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(2);
+    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2);
     let until = Until::Elapsed(Duration::from_secs(seconds));
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for senders in [1, 64, 256] {
@@ -74,26 +64,13 @@ fn main() {
         print("bare", senders, load(server.addr, senders, until, message));
         drop(server);
 
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (journal, thread) = Journal::create(&folder.path().join("listener"));
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let limits = Limits {
-            connections_per_peer_max: senders,
-            ..Limits::default()
-        };
-        let serving = runtime.spawn(serve(
-            listener,
-            limits,
-            Arc::new(Journalled(journal.clone())),
-            stopped,
-            |_| {},
-        ));
+        let limits = Limits { connections_per_peer_max: senders, ..Limits::default() };
+        let serving = runtime.spawn(serve(listener, limits, Arc::new(Journalled(journal.clone())), stopped, |_| {}));
         print("listener", senders, load(addr, senders, until, message));
         stop.send(true).unwrap();
         runtime.block_on(serving).unwrap();

@@ -2,5 +2,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod fixtures;
+pub mod http;
+pub mod intake;
 pub mod mllp;
 pub mod store;
+pub mod telemetry;

@@ -40,9 +40,7 @@ impl Journal {
             let mut taken = Batch::default();
             loop {
                 let (batch, wake) = &*shared.0;
-                let mut batch = wake
-                    .wait_while(batch.lock().unwrap(), |b| b.waiting.is_empty() && !b.closed)
-                    .unwrap();
+                let mut batch = wake.wait_while(batch.lock().unwrap(), |b| b.waiting.is_empty() && !b.closed).unwrap();
                 if batch.waiting.is_empty() {
                     return;
                 }
@@ -52,10 +50,7 @@ impl Journal {
                 file.write_all(&taken.bytes).unwrap();
                 file.sync_data().unwrap();
                 taken.bytes.clear();
-                taken
-                    .waiting
-                    .drain(..)
-                    .for_each(|waiting| waiting.send(()).unwrap_or_default());
+                taken.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or_default());
             }
         });
         (journal, thread)
@@ -94,11 +89,7 @@ impl Bare {
     /// Serves on a free port of 127.0.0.1 and appends to `path`.
     pub(crate) fn start(path: &Path) -> Bare {
         let (journal, thread) = Journal::create(path);
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = journal.clone();
@@ -108,12 +99,7 @@ impl Bare {
                 tokio::spawn(connection(stream, shared.clone()));
             }
         });
-        Bare {
-            addr,
-            journal,
-            runtime: Some(runtime),
-            thread: Some(thread),
-        }
+        Bare { addr, journal, runtime: Some(runtime), thread: Some(thread) }
     }
 }
 
@@ -148,10 +134,7 @@ fn frame_end(bytes: &[u8]) -> Option<usize> {
     if bytes.ends_with(b"\x1C\r") && !bytes[..bytes.len() - 2].contains(&0x1C) {
         return Some(bytes.len());
     }
-    bytes
-        .windows(2)
-        .position(|pair| pair == b"\x1C\r")
-        .map(|at| at + 2)
+    bytes.windows(2).position(|pair| pair == b"\x1C\r").map(|at| at + 2)
 }
 
 /// A constant acknowledgement with the frame's MSH-10 as MSA-2.
@@ -213,9 +196,7 @@ pub(crate) fn load(
         let mut sending = Vec::with_capacity(senders);
         for (sender, stream) in streams.into_iter().enumerate() {
             let make_message = Arc::clone(&make_message);
-            sending.push(tokio::spawn(one_sender(stream, began, until, move |n| {
-                make_message(sender, n)
-            })));
+            sending.push(tokio::spawn(one_sender(stream, began, until, move |n| make_message(sender, n))));
         }
         let (mut refused, mut micros) = (0, Vec::new());
         for sender in sending {
@@ -227,13 +208,7 @@ pub(crate) fn load(
         micros.sort_unstable();
         let at = |share: f64| {
             let rank = (micros.len() as f64 * share).ceil() as usize;
-            Duration::from_micros(
-                micros
-                    .get(rank.saturating_sub(1))
-                    .copied()
-                    .unwrap_or(0)
-                    .into(),
-            )
+            Duration::from_micros(micros.get(rank.saturating_sub(1)).copied().unwrap_or(0).into())
         };
         Figures {
             messages: micros.len() - refused,
@@ -253,8 +228,7 @@ async fn one_sender(
     make_message: impl Fn(usize) -> Vec<u8>,
 ) -> (usize, Vec<u32>) {
     let (mut refused, mut micros) = (0, Vec::new());
-    let (mut out, mut answer, mut accepted) =
-        (Vec::new(), Vec::with_capacity(4 * 1024), Vec::new());
+    let (mut out, mut answer, mut accepted) = (Vec::new(), Vec::with_capacity(4 * 1024), Vec::new());
     for n in 0.. {
         match until {
             Until::Elapsed(limit) if began.elapsed() >= limit => break,
@@ -270,20 +244,12 @@ async fn one_sender(
         stream.write_all(&out).await.unwrap();
         answer.clear();
         while !answer.ends_with(b"\x1C\r") {
-            assert!(
-                stream.read_buf(&mut answer).await.unwrap() > 0,
-                "the server closed the connection"
-            );
+            assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "the server closed the connection");
         }
         micros.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
         accepted.clear();
         accepted.extend_from_slice(b"\rMSA|AA|");
-        accepted.extend_from_slice(
-            message
-                .split(|&byte| byte == b'|')
-                .nth(9)
-                .unwrap_or_default(),
-        );
+        accepted.extend_from_slice(message.split(|&byte| byte == b'|').nth(9).unwrap_or_default());
         let matches = answer.windows(accepted.len()).any(|part| part == accepted);
         refused += usize::from(!matches);
     }

@@ -29,11 +29,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
         for file in files(path)? {
             let bytes = fs::read(&file).map_err(|error| (file.clone(), error))?;
             let messages = split(bytes.into()).into_iter().enumerate();
-            found.extend(messages.map(|(at, bytes)| Found {
-                path: file.clone(),
-                number: at + 1,
-                bytes,
-            }));
+            found.extend(messages.map(|(at, bytes)| Found { path: file.clone(), number: at + 1, bytes }));
         }
     }
     Ok(found)
@@ -52,10 +48,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
             let path = entry.path();
             if entry.file_type().map_err(failed)?.is_dir() {
                 folders.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension.eq_ignore_ascii_case("hl7"))
-            {
+            } else if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("hl7")) {
                 files.push(path);
             }
         }
@@ -83,14 +76,9 @@ pub fn split(file: Bytes) -> Vec<Bytes> {
     };
     for line in file.split_inclusive(|&byte| byte == b'\r') {
         // A file with CRs may still break its lines with CR LF.
-        let lead = line
-            .iter()
-            .take_while(|byte| byte.is_ascii_whitespace())
-            .count();
+        let lead = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let segment = line.get(lead..).unwrap_or_default();
-        let is = |name: &[u8]| {
-            segment.starts_with(name) && segment.get(3).is_some_and(u8::is_ascii_punctuation)
-        };
+        let is = |name: &[u8]| segment.starts_with(name) && segment.get(3).is_some_and(u8::is_ascii_punctuation);
         if is(b"MSH") {
             push(start, at);
             start = Some(at + lead);
@@ -108,8 +96,7 @@ pub fn split(file: Bytes) -> Vec<Bytes> {
 }
 
 fn frames(file: &[u8]) -> Vec<Bytes> {
-    let (mut decoder, mut buffer, mut messages) =
-        (Decoder::new(usize::MAX), BytesMut::from(file), Vec::new());
+    let (mut decoder, mut buffer, mut messages) = (Decoder::new(usize::MAX), BytesMut::from(file), Vec::new());
     loop {
         // Without a limit there is no error.
         let event = match decoder.decode(&mut buffer) {
@@ -117,11 +104,7 @@ fn frames(file: &[u8]) -> Vec<Bytes> {
             Ok(None) | Err(_) => decoder.finish(&mut buffer),
         };
         match event {
-            Some(
-                Event::Frame { bytes, .. }
-                | Event::Unfinished { bytes }
-                | Event::Restarted { dropped: bytes },
-            ) => {
+            Some(Event::Frame { bytes, .. } | Event::Unfinished { bytes } | Event::Restarted { dropped: bytes }) => {
                 messages.push(bytes);
             }
             Some(Event::Skipped { .. }) => {}
@@ -132,18 +115,13 @@ fn frames(file: &[u8]) -> Vec<Bytes> {
 
 /// The file with its line ends as CR; `None` when it has them already.
 fn with_cr(file: Bytes) -> Option<Bytes> {
-    let bare_cr = file
-        .windows(2)
-        .any(|pair| pair[0] == b'\r' && pair[1] != b'\n')
-        || file.ends_with(b"\r");
+    let bare_cr = file.windows(2).any(|pair| pair[0] == b'\r' && pair[1] != b'\n') || file.ends_with(b"\r");
     if bare_cr || !file.contains(&b'\n') {
         return None;
     }
     let mut out = Vec::with_capacity(file.len());
     for line in file.split_inclusive(|&byte| byte == b'\n') {
-        let text = line
-            .strip_suffix(b"\n")
-            .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let text = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         out.extend_from_slice(text.unwrap_or(line));
         out.extend(text.map(|_| b'\r'));
     }
@@ -165,12 +143,7 @@ mod tests {
     use super::*;
 
     fn check(file: &[u8], expected: &[&[u8]]) {
-        assert_eq!(
-            split(Bytes::copy_from_slice(file)),
-            expected,
-            "{}",
-            String::from_utf8_lossy(file)
-        );
+        assert_eq!(split(Bytes::copy_from_slice(file)), expected, "{}", String::from_utf8_lossy(file));
     }
 
     #[test]
@@ -178,56 +151,25 @@ mod tests {
         check(b"", &[]);
         check(b"\r\n \n", &[]);
         check(b"MSH|a\rPID|1\r", &[b"MSH|a\rPID|1\r"]);
-        check(
-            b"MSH|a\nPID|1\n\nMSH|b\nPID|2",
-            &[b"MSH|a\rPID|1\r", b"MSH|b\rPID|2"],
-        );
-        check(
-            b"MSH|a\r\nPID|1\r\n\r\n\r\nMSH|b\r\n",
-            &[b"MSH|a\rPID|1\r", b"MSH|b\r"],
-        );
-        check(
-            b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#b\rBTS|1\rFTS|1\r",
-            &[b"MSH|a\rPID|1\r", b"MSH#b\r"],
-        );
+        check(b"MSH|a\nPID|1\n\nMSH|b\nPID|2", &[b"MSH|a\rPID|1\r", b"MSH|b\rPID|2"]);
+        check(b"MSH|a\r\nPID|1\r\n\r\n\r\nMSH|b\r\n", &[b"MSH|a\rPID|1\r", b"MSH|b\r"]);
+        check(b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#b\rBTS|1\rFTS|1\r", &[b"MSH|a\rPID|1\r", b"MSH#b\r"]);
         check(b"a note\nMSH|a\n", &[b"MSH|a\r"]);
         check(b"MSH|a\rOBX|1|a\nb\r", &[b"MSH|a\rOBX|1|a\nb\r"]);
-        check(
-            b"MSHX is no segment\rnor this",
-            &[b"MSHX is no segment\rnor this"],
-        );
-        check(
-            b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut",
-            &[b"MSH|a\r", b"\x0BMSH|b\n", b"cut"],
-        );
+        check(b"MSHX is no segment\rnor this", &[b"MSHX is no segment\rnor this"]);
+        check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"\x0BMSH|b\n", b"cut"]);
     }
 
     #[test]
     fn folders_are_read_in_order() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("b")).unwrap();
-        for (name, text) in [
-            ("b/2.hl7", "MSH|2\nMSH|3\n"),
-            ("a.HL7", "MSH|1\n"),
-            ("note.txt", "MSH|no\n"),
-        ] {
+        for (name, text) in [("b/2.hl7", "MSH|2\nMSH|3\n"), ("a.HL7", "MSH|1\n"), ("note.txt", "MSH|no\n")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let found =
-            read(&[folder.path().to_owned(), folder.path().join("note.txt")]).unwrap_or_default();
-        let got: Vec<(usize, &[u8])> = found
-            .iter()
-            .map(|found| (found.number, &found.bytes[..]))
-            .collect();
-        assert_eq!(
-            got,
-            [
-                (1, &b"MSH|1\r"[..]),
-                (1, b"MSH|2\r"),
-                (2, b"MSH|3\r"),
-                (1, b"MSH|no\r")
-            ]
-        );
+        let found = read(&[folder.path().to_owned(), folder.path().join("note.txt")]).unwrap_or_default();
+        let got: Vec<(usize, &[u8])> = found.iter().map(|found| (found.number, &found.bytes[..])).collect();
+        assert_eq!(got, [(1, &b"MSH|1\r"[..]), (1, b"MSH|2\r"), (2, b"MSH|3\r"), (1, b"MSH|no\r")]);
         assert!(read(&[folder.path().join("missing.hl7")]).is_err());
     }
 }

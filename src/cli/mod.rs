@@ -1,6 +1,46 @@
-//! The command line: one file per command.
-//!
-//! Reads files, arguments and the terminal so that nothing below has to. Never decides what a message means.
+//! The `fairway` commands, one file each; they parse arguments, call the library and print.
 
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+
+pub mod check;
+pub mod convert;
+pub mod demo;
 pub mod messages;
+pub mod problems;
+pub mod run;
 pub mod send;
+pub mod test;
+
+/// Exit code: done.
+pub const DONE: u8 = 0;
+/// Exit code: findings, refusals, differences.
+pub const FINDINGS: u8 = 1;
+/// Exit code: wrong use, or the command could not do its work.
+pub const WRONG_USE: u8 = 2;
+
+/// Reads the configuration, or prints its problems and gives the exit code.
+fn load(path: &Path) -> Result<Config, u8> {
+    Config::load(path).map_err(|found| {
+        problems::print(&found);
+        WRONG_USE
+    })
+}
+
+/// The configuration of a command that works without one: the file given, else `config.toml` or `config.example.toml`
+/// in this folder, else the example in the binary.
+fn load_or_built_in(path: Option<&PathBuf>) -> Result<Config, u8> {
+    if let Some(path) = path {
+        return load(path);
+    }
+    for name in ["config.toml", "config.example.toml"] {
+        if Path::new(name).exists() {
+            return load(Path::new(name));
+        }
+    }
+    Config::built_in().map_err(|found| {
+        problems::print(&found);
+        WRONG_USE
+    })
+}

@@ -67,11 +67,7 @@ pub struct Args {
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     // Slower than one message a day is a slip.
-    if rate.is_finite() && rate >= 1.0 / 86_400.0 {
-        Ok(rate)
-    } else {
-        Err("must be more than 0".to_owned())
-    }
+    if rate.is_finite() && rate >= 1.0 / 86_400.0 { Ok(rate) } else { Err("must be more than 0".to_owned()) }
 }
 
 /// What came of it. The JSON report has these names.
@@ -131,10 +127,7 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
         bar: bar(total as u64),
         args,
     });
-    let sending: Vec<_> = lanes
-        .into_iter()
-        .map(|lane| tokio::spawn(Arc::clone(&run).send(lane)))
-        .collect();
+    let sending: Vec<_> = lanes.into_iter().map(|lane| tokio::spawn(Arc::clone(&run).send(lane))).collect();
     let mut tally = Tally::default();
     for lane in sending {
         tally.add(lane.await.map_err(io::Error::other)?);
@@ -143,11 +136,7 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
     let report = tally.report(total, run.began.elapsed());
     write(&report, run.args.json, out)?;
     let accepted = report.codes.get("AA").copied().unwrap_or(0);
-    Ok(if accepted == total {
-        ALL_ACCEPTED
-    } else {
-        SOME_NOT
-    })
+    Ok(if accepted == total { ALL_ACCEPTED } else { SOME_NOT })
 }
 
 fn wrong_use(problem: &str) -> io::Result<u8> {
@@ -184,9 +173,7 @@ fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
 fn patient(message: &[u8]) -> Option<&[u8]> {
     let identifiers = field(message, b"PID", 3)?;
     let [component, repetition] = [4, 5].map(|at| message.trim_ascii_start().get(at).copied());
-    let end = identifiers
-        .iter()
-        .position(|&byte| Some(byte) == component || Some(byte) == repetition);
+    let end = identifiers.iter().position(|&byte| Some(byte) == component || Some(byte) == repetition);
     identifiers.get(..end.unwrap_or(identifiers.len()))
 }
 
@@ -229,12 +216,7 @@ impl Run {
     async fn send_one(&self, found: &Found, client: &mut Option<Client>, tally: &mut Tally) {
         let mut open = match client.take() {
             Some(open) => open,
-            None => match Client::connect(
-                &self.args.to,
-                Duration::from_secs(self.args.timeout.get() as u64),
-            )
-            .await
-            {
+            None => match Client::connect(&self.args.to, Duration::from_secs(self.args.timeout.get() as u64)).await {
                 Ok(open) => open,
                 Err(error) => {
                     self.unreachable.store(true, Ordering::Relaxed);
@@ -246,17 +228,11 @@ impl Run {
         let sent = Instant::now();
         match open.send(&found.bytes).await {
             Ok(ack) => {
-                tally
-                    .micros
-                    .push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+                tally.micros.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
                 let code = ack_code(&ack).unwrap_or("none").to_owned();
                 *tally.codes.entry(code.clone()).or_default() += 1;
                 if code != "AA" {
-                    tally.refused(
-                        found,
-                        Some(code),
-                        ack_text(&ack).unwrap_or_default().to_owned(),
-                    );
+                    tally.refused(found, Some(code), ack_text(&ack).unwrap_or_default().to_owned());
                 }
                 *client = Some(open);
             }
@@ -278,12 +254,7 @@ impl Tally {
         if self.not_accepted.len() < SHOWN_MAX {
             let source = format!("{}:{}", found.path.display(), found.number);
             let control_id = control_id_of(&found.bytes).unwrap_or_default().to_owned();
-            self.not_accepted.push(NotAccepted {
-                source,
-                control_id,
-                code,
-                text,
-            });
+            self.not_accepted.push(NotAccepted { source, control_id, code, text });
         }
     }
 
@@ -300,9 +271,7 @@ impl Tally {
         self.micros.sort_unstable();
         let at = |share: f64| {
             let rank = (share * self.micros.len() as f64).ceil() as usize;
-            self.micros
-                .get(rank.saturating_sub(1))
-                .map_or(0.0, |&micros| f64::from(micros) / 1000.0)
+            self.micros.get(rank.saturating_sub(1)).map_or(0.0, |&micros| f64::from(micros) / 1000.0)
         };
         let (answered, seconds) = (self.micros.len(), took.as_secs_f64());
         Report {
@@ -310,12 +279,7 @@ impl Tally {
             unanswered: messages - answered,
             seconds,
             messages_per_second: answered as f64 / seconds.max(1e-6),
-            latency_ms: Latency {
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                max: at(1.0),
-            },
+            latency_ms: Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) },
             codes: self.codes,
             not_accepted: self.not_accepted,
         }
@@ -327,39 +291,14 @@ fn write(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
         serde_json::to_writer(&mut *out, report)?;
         return writeln!(out);
     }
-    let codes: Vec<String> = report
-        .codes
-        .iter()
-        .map(|(code, count)| format!("{code} {count}"))
-        .collect();
+    let codes: Vec<String> = report.codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
     let Latency { p50, p90, p99, max } = report.latency_ms;
-    writeln!(
-        out,
-        "messages    {} ({} unanswered)",
-        report.messages, report.unanswered
-    )?;
+    writeln!(out, "messages    {} ({} unanswered)", report.messages, report.unanswered)?;
     writeln!(out, "answers     {}", codes.join(", "))?;
-    writeln!(
-        out,
-        "rate        {:.0} messages/s in {:.2} s",
-        report.messages_per_second, report.seconds
-    )?;
-    writeln!(
-        out,
-        "latency     p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, max {max:.2} ms"
-    )?;
-    for NotAccepted {
-        source,
-        control_id,
-        code,
-        text,
-    } in &report.not_accepted
-    {
-        writeln!(
-            out,
-            "{} {source} (MSH-10 {control_id}): {text}",
-            code.as_deref().unwrap_or("--")
-        )?;
+    writeln!(out, "rate        {:.0} messages/s in {:.2} s", report.messages_per_second, report.seconds)?;
+    writeln!(out, "latency     p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")?;
+    for NotAccepted { source, control_id, code, text } in &report.not_accepted {
+        writeln!(out, "{} {source} (MSH-10 {control_id}): {text}", code.as_deref().unwrap_or("--"))?;
     }
     Ok(())
 }

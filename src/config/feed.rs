@@ -79,7 +79,12 @@ pub(super) struct Parts<'a> {
     pub(super) plans: &'a HashMap<String, Arc<Plan>>,
 }
 
-pub(super) fn read(file: &str, source: &Arc<Source>, parts: &Parts<'_>, problems: &mut Problems) -> Option<ConfiguredFeed> {
+pub(super) fn read(
+    file: &str,
+    source: &Arc<Source>,
+    parts: &Parts<'_>,
+    problems: &mut Problems,
+) -> Option<ConfiguredFeed> {
     let mut table = parse(source, problems);
     let kind = table.required_text("kind", problems).and_then(|(text, place)| {
         let found = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
@@ -141,8 +146,7 @@ pub(super) fn read(file: &str, source: &Arc<Source>, parts: &Parts<'_>, problems
     }
     table.finish(problems);
     let organisation = organisation?;
-    let identifiers: Vec<IdentifierType> =
-        organisation.identifiers.iter().chain(parts.national).cloned().collect();
+    let identifiers: Vec<IdentifierType> = organisation.identifiers.iter().chain(parts.national).cloned().collect();
     let feed = Feed {
         name: file.trim_end_matches(".toml").to_owned(),
         plan: plan?,

@@ -11,14 +11,15 @@ use fairway_core::record::IdentifierKind;
 use fairway_core::source::{Place, Problems, Table, parse};
 
 use super::feed::{self, Parts};
+use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, Listener, library, read, read_folder};
+use super::{Config, ConfiguredFeed, Environment, Listener, library};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
 
-pub(super) fn load(path: &Path, problems: &mut Problems) -> Option<Config> {
-    let source = read(path, problems)?;
+pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option<Config> {
+    let source = files.read(path, problems)?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let mut table = parse(&source, problems);
     let mut folder = |name: &'static str, problems: &mut Problems| -> PathBuf {
@@ -49,14 +50,14 @@ pub(super) fn load(path: &Path, problems: &mut Problems) -> Option<Config> {
     }
     local_systems_are_local(&organisations, table.place(), problems);
 
-    let library = library(&mappings_folder, problems);
+    let library = library(files, &mappings_folder, problems);
     let mut plans = HashMap::new();
     for name in library.names() {
         if let Some(plan) = mapping::compile(&library, name, problems) {
             plans.insert(name.to_owned(), Arc::new(plan));
         }
     }
-    let national = match read(&mappings_folder.join("identifiers.toml"), problems) {
+    let national = match files.read(&mappings_folder.join("identifiers.toml"), problems) {
         Some(source) => {
             let mut table = parse(&source, problems);
             let tables = table.tables("identifier", problems);
@@ -66,7 +67,8 @@ pub(super) fn load(path: &Path, problems: &mut Problems) -> Option<Config> {
         None => Vec::new(),
     };
     let parts = Parts { organisations: &organisations, national: &national, plans: &plans };
-    let feeds: Vec<Arc<ConfiguredFeed>> = read_folder(&feeds_folder, "toml", problems)
+    let feeds: Vec<Arc<ConfiguredFeed>> = files
+        .read_folder(&feeds_folder, "toml", problems)
         .into_iter()
         .filter_map(|(file, source)| feed::read(&file, &source, &parts, problems))
         .map(Arc::new)
@@ -86,8 +88,7 @@ fn local_systems_are_local(organisations: &[ConfiguredOrganisation], place: &Pla
         for identifier in organisation.identifiers.iter().filter(|one| one.kind == IdentifierKind::Local) {
             let owner = owners.entry(&identifier.system).or_insert(code);
             if *owner != code {
-                let message =
-                    format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
+                let message = format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
                 problems.hint(place, message, "local numbers need a system of their own per organisation");
             }
         }

@@ -3,6 +3,7 @@
 
 mod feed;
 mod file;
+mod files;
 mod organisation;
 
 use std::collections::HashMap;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use fairway_care::Organisation;
 use fairway_core::hl7v2::ParseOptions;
 use fairway_core::mapping::{Feed, Library, Plan};
-use fairway_core::source::{Problem, Problems, Source};
+use fairway_core::source::{Problem, Problems};
+use files::Files;
 
 pub use feed::{FeedKind, Route};
 
@@ -84,8 +86,20 @@ impl Config {
     /// # Errors
     /// Every problem of every file.
     pub fn load(path: &Path) -> Result<Config, Vec<Problem>> {
+        Config::load_from(Files::Disk, path)
+    }
+
+    /// The example configuration that every binary carries, so that messages can be converted without any file.
+    ///
+    /// # Errors
+    /// Never with a binary that passed its tests.
+    pub fn built_in() -> Result<Config, Vec<Problem>> {
+        Config::load_from(Files::BuiltIn, Path::new("config.example.toml"))
+    }
+
+    fn load_from(files: Files, path: &Path) -> Result<Config, Vec<Problem>> {
         let mut problems = Problems::default();
-        let config = file::load(path, &mut problems);
+        let config = file::load(files, path, &mut problems);
         match (config, problems.is_empty()) {
             (Some(config), true) => Ok(config),
             (_, _) => Err(problems.into_vec()),
@@ -93,44 +107,9 @@ impl Config {
     }
 }
 
-/// Reads a text file; the name in messages is the path as the user would write it.
-fn read(path: &Path, problems: &mut Problems) -> Option<Arc<Source>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Some(Arc::new(Source { name: path.display().to_string(), text })),
-        Err(error) => {
-            problems.general(format!("cannot read {}: {error}", path.display()), "check the path and its permissions");
-            None
-        }
-    }
-}
-
-/// The files of a folder with this ending, by file name, sorted.
-fn read_folder(folder: &Path, ending: &str, problems: &mut Problems) -> Vec<(String, Arc<Source>)> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            let message = format!("cannot read the folder {}: {error}", folder.display());
-            problems.general(message, "check the path in the configuration");
-            return Vec::new();
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|found| found == ending))
-        .collect();
-    paths.sort();
-    paths
-        .into_iter()
-        .filter_map(|path| {
-            let name = path.file_name()?.to_str()?.to_owned();
-            Some((name, read(&path, problems)?))
-        })
-        .collect()
-}
-
 /// The mapping library of a folder and its `codes` folder.
-fn library(folder: &Path, problems: &mut Problems) -> Library {
-    let mappings = read_folder(folder, "toml", problems);
-    let codes = read_folder(&folder.join("codes"), "csv", problems);
+fn library(files: Files, folder: &Path, problems: &mut Problems) -> Library {
+    let mappings = files.read_folder(folder, "toml", problems);
+    let codes = files.read_folder(&folder.join("codes"), "csv", problems);
     Library::new(mappings, codes, problems)
 }

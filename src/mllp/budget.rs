@@ -27,27 +27,16 @@ pub(super) struct Grant {
 impl Budget {
     /// A pool of `bytes_max`, and the lane.
     pub(super) fn new(bytes_max: usize) -> Self {
-        let pool_kib = (bytes_max / KIB)
-            .min(Semaphore::MAX_PERMITS)
-            .min(u32::MAX as usize);
+        let pool_kib = (bytes_max / KIB).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let pool = Arc::new(Semaphore::new(pool_kib));
-        Self {
-            pool,
-            pool_kib,
-            lane: Arc::new(Semaphore::new(1)),
-        }
+        Self { pool, pool_kib, lane: Arc::new(Semaphore::new(1)) }
     }
 
     /// Takes `bytes` (rounded up to KiB) if the pool has them now.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Grant> {
         let permits = u32::try_from(bytes.div_ceil(KIB)).ok()?;
-        let pool = Arc::clone(&self.pool)
-            .try_acquire_many_owned(permits)
-            .ok()?;
-        Some(Grant {
-            pool: Some(pool),
-            lane: None,
-        })
+        let pool = Arc::clone(&self.pool).try_acquire_many_owned(permits).ok()?;
+        Some(Grant { pool: Some(pool), lane: None })
     }
 
     /// Waits for `bytes` from the pool or for the lane, whichever is free first.
@@ -70,9 +59,7 @@ impl Grant {
 
     /// Bytes taken from the pool.
     pub(super) fn bytes(&self) -> usize {
-        self.pool
-            .as_ref()
-            .map_or(0, |permit| permit.num_permits() * KIB)
+        self.pool.as_ref().map_or(0, |permit| permit.num_permits() * KIB)
     }
 
     pub(super) fn is_empty(&self) -> bool {

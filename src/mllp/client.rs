@@ -46,9 +46,7 @@ pub enum SendError {
     #[error("the answer is not an acknowledgement: it has no MSA segment or is too long")]
     NotAnAcknowledgement,
     /// MSA-2 is not the MSH-10 that was sent.
-    #[error(
-        "the acknowledgement is for message {answered:?}, not for {sent:?} (MSA-2 against MSH-10)"
-    )]
+    #[error("the acknowledgement is for message {answered:?}, not for {sent:?} (MSA-2 against MSH-10)")]
     OtherMessage {
         /// MSH-10 of the message.
         sent: String,
@@ -99,11 +97,7 @@ impl Client {
     }
 
     /// Writes the message and reads one frame, both at once: a receiver that refuses a long message answers early.
-    async fn exchange(
-        &mut self,
-        stream: &mut TcpStream,
-        message: &[u8],
-    ) -> Result<(Bytes, bool), SendError> {
+    async fn exchange(&mut self, stream: &mut TcpStream, message: &[u8]) -> Result<(Bytes, bool), SendError> {
         let (mut reader, mut writer) = stream.split();
         let mut out = Buf::chain(&[VT][..], message).chain(&[FS, CR][..]);
         let mut write_error = None;
@@ -146,16 +140,11 @@ pub fn control_id_of(message: &[u8]) -> Option<&str> {
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| !text.is_empty())
+    std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
 }
 
 fn shown(id: &[u8]) -> String {
-    String::from_utf8_lossy(id)
-        .chars()
-        .take(ID_CHARS_MAX)
-        .collect()
+    String::from_utf8_lossy(id).chars().take(ID_CHARS_MAX).collect()
 }
 
 /// The field `index` separators into the first segment called `name`, trimmed; empty when the segment is shorter.
@@ -168,9 +157,7 @@ pub(crate) fn field<'a>(message: &'a [u8], name: &[u8; 3], index: usize) -> Opti
     let mut segments = message.split(|byte| matches!(byte, b'\r' | b'\n'));
     let segment = match name {
         b"MSH" => segments.next(),
-        _ => {
-            segments.find(|s| s.starts_with(name) && s.get(3).is_none_or(|&byte| byte == separator))
-        }
+        _ => segments.find(|s| s.starts_with(name) && s.get(3).is_none_or(|&byte| byte == separator)),
     };
     let found = segment?.split(|&byte| byte == separator).nth(index);
     Some(found.unwrap_or_default().trim_ascii())
@@ -184,31 +171,12 @@ mod tests {
 
     #[test]
     fn reads_acknowledgements_leniently() {
-        assert_eq!(
-            (ack_code(ACK), ack_text(ACK), control_id_of(ACK)),
-            (Some("AE"), Some("PID-3 missing"), Some("77"))
-        );
-        assert_eq!(
-            ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"),
-            Some("eight")
-        );
+        assert_eq!((ack_code(ACK), ack_text(ACK), control_id_of(ACK)), (Some("AE"), Some("PID-3 missing"), Some("77")));
+        assert_eq!(ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"), Some("eight"));
         assert_eq!(ack_code(b"\r\nMSH#^~\\&\r\nMSA#AA#1\r\n"), Some("AA"));
-        assert_eq!(
-            control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"),
-            Some("id")
-        );
-        for broken in [
-            &b""[..],
-            b"MSH",
-            b"MSA|AA|1",
-            b"MSH|^~\\&\r",
-            b"MSH|^~\\&\rMSAX|AA",
-            b"\xFF\xFF",
-        ] {
-            assert_eq!(
-                (ack_code(broken), ack_text(broken), control_id_of(broken)),
-                (None, None, None)
-            );
+        assert_eq!(control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"), Some("id"));
+        for broken in [&b""[..], b"MSH", b"MSA|AA|1", b"MSH|^~\\&\r", b"MSH|^~\\&\rMSAX|AA", b"\xFF\xFF"] {
+            assert_eq!((ack_code(broken), ack_text(broken), control_id_of(broken)), (None, None, None));
         }
         assert_eq!(field(b"MSH|^~\\&\rMSA", b"MSA", 2), Some(&b""[..]));
     }

@@ -97,10 +97,7 @@ pub(super) async fn run<H: Handler, E: Fn(ConnectionEvent)>(
 fn writer_lives(reason: CloseReason) -> bool {
     !matches!(
         reason,
-        CloseReason::PeerClosed
-            | CloseReason::ReadFailed(_)
-            | CloseReason::WriteFailed(_)
-            | CloseReason::WriteTimeout
+        CloseReason::PeerClosed | CloseReason::ReadFailed(_) | CloseReason::WriteFailed(_) | CloseReason::WriteTimeout
     )
 }
 
@@ -122,8 +119,7 @@ enum Item {
 impl Item {
     fn len(&self) -> usize {
         match self {
-            Item::Frame(bytes)
-            | Item::Refused(Refused::Unfinished { bytes } | Refused::Restarted { bytes }) => {
+            Item::Frame(bytes) | Item::Refused(Refused::Unfinished { bytes } | Refused::Restarted { bytes }) => {
                 bytes.len()
             }
             Item::Refused(Refused::TooLarge { prefix }) => prefix.len(),
@@ -194,10 +190,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     /// Reads no more, for the first reason given.
     fn end(&mut self, reason: CloseReason) {
         self.reason.get_or_insert(reason);
-        let unwritable = matches!(
-            reason,
-            CloseReason::WriteFailed(_) | CloseReason::WriteTimeout
-        );
+        let unwritable = matches!(reason, CloseReason::WriteFailed(_) | CloseReason::WriteTimeout);
         if unwritable {
             self.out.clear();
         }
@@ -211,16 +204,12 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
 
     /// The reason, once nothing is left to do.
     fn finished(&self) -> Option<CloseReason> {
-        let idle = self.drained
-            && self.waiting.is_none()
-            && self.answers.0.is_empty()
-            && self.out.is_empty();
+        let idle = self.drained && self.waiting.is_none() && self.answers.0.is_empty() && self.out.is_empty();
         self.reason.filter(|_| idle)
     }
 
     fn has_room_for_answers(&self) -> bool {
-        self.answers.0.len() < self.parts.limits.in_flight_max.max(1)
-            && self.out.len() < OUT_BYTES_MAX
+        self.answers.0.len() < self.parts.limits.in_flight_max.max(1) && self.out.len() < OUT_BYTES_MAX
     }
 
     /// Whether to read now; makes room for it.
@@ -240,8 +229,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     /// The next moment at which something is overdue, and what the connection is then closed for.
     fn due(&self) -> Option<(Instant, CloseReason)> {
         let limits = self.parts.limits;
-        let write = (!self.out.is_empty())
-            .then_some((self.wrote_at + limits.write, CloseReason::WriteTimeout));
+        let write = (!self.out.is_empty()).then_some((self.wrote_at + limits.write, CloseReason::WriteTimeout));
         let quiet = self.answers.0.is_empty() && self.out.is_empty();
         let listens = self.read_last && self.reading();
         let silence = match self.decoder.in_frame() {
@@ -250,15 +238,10 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             false if !self.framed && self.decoder.skipping() > 0 => Some(CloseReason::Unframed),
             false => None,
         };
-        let silence = silence
-            .filter(|_| listens)
-            .map(|reason| (self.read_at + limits.in_frame, reason));
+        let silence = silence.filter(|_| listens).map(|reason| (self.read_at + limits.in_frame, reason));
         let idle = listens && quiet && !self.decoder.in_frame();
         let idle = idle.then_some((self.active_at + limits.idle, CloseReason::Idle));
-        [write, silence, idle]
-            .into_iter()
-            .flatten()
-            .min_by_key(|(at, _)| *at)
+        [write, silence, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     fn event(&self, event: ConnectionEvent) {
@@ -309,17 +292,11 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
                 Item::Frame(bytes)
             }
             Event::Restarted { dropped: bytes } => {
-                self.event(ConnectionEvent::Restarted {
-                    peer,
-                    bytes: bytes.len(),
-                });
+                self.event(ConnectionEvent::Restarted { peer, bytes: bytes.len() });
                 Item::Refused(Refused::Restarted { bytes })
             }
             Event::Unfinished { bytes } => {
-                self.event(ConnectionEvent::Unfinished {
-                    peer,
-                    bytes: bytes.len(),
-                });
+                self.event(ConnectionEvent::Unfinished { peer, bytes: bytes.len() });
                 Item::Refused(Refused::Unfinished { bytes })
             }
         };
@@ -342,19 +319,13 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     }
 
     fn too_large(&mut self, DecodeError::TooLarge { limit }: DecodeError) {
-        self.event(ConnectionEvent::FrameTooLarge {
-            peer: self.parts.peer,
-            limit,
-        });
+        self.event(ConnectionEvent::FrameTooLarge { peer: self.parts.peer, limit });
         self.end(CloseReason::FrameTooLarge);
         self.drained = true;
         let prefix = self.buffer.get(..PREFIX_BYTES_MAX).unwrap_or(&self.buffer);
         let prefix = Bytes::copy_from_slice(prefix);
         (self.buffer, self.held) = (BytesMut::new(), Grant::default());
-        self.hand_over(
-            Item::Refused(Refused::TooLarge { prefix }),
-            Grant::default(),
-        );
+        self.hand_over(Item::Refused(Refused::TooLarge { prefix }), Grant::default());
     }
 
     fn hand_over(&mut self, item: Item, grant: Grant) {
@@ -371,11 +342,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         if self.waiting.is_some() || self.buffer.capacity() - length >= ROOM_BYTES_MIN {
             return;
         }
-        let most = self
-            .parts
-            .limits
-            .frame_bytes_max
-            .saturating_add(BUFFER_BYTES_FREE);
+        let most = self.parts.limits.frame_bytes_max.saturating_add(BUFFER_BYTES_FREE);
         let wanted = (2 * length).min(most).max(length + BUFFER_BYTES_FIRST);
         let counted = wanted.saturating_sub(BUFFER_BYTES_FREE);
         if !self.held.covers(counted) {
@@ -389,9 +356,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     }
 
     fn wait_for(&mut self, bytes: usize) {
-        self.event(ConnectionEvent::WaitingForMemory {
-            peer: self.parts.peer,
-        });
+        self.event(ConnectionEvent::WaitingForMemory { peer: self.parts.peer });
         self.waiting = Some(Box::pin(self.parts.budget.clone().take(bytes)));
     }
 
@@ -435,9 +400,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         self.wrote_at = Instant::now();
         match written {
             Ok(0) => self.end(CloseReason::WriteFailed(io::ErrorKind::WriteZero)),
-            Ok(_) if self.out.is_empty() && self.out.capacity() > OUT_BYTES_MAX => {
-                self.out = BytesMut::new()
-            }
+            Ok(_) if self.out.is_empty() && self.out.capacity() > OUT_BYTES_MAX => self.out = BytesMut::new(),
             Ok(_) => {}
             Err(error) => self.end(CloseReason::WriteFailed(error.kind())),
         }
@@ -457,12 +420,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn new(resolving: Resolving<'a>, required: bool, grant: Grant) -> Self {
-        Self {
-            resolving: Some(resolving),
-            resolved: None,
-            required,
-            _grant: grant,
-        }
+        Self { resolving: Some(resolving), resolved: None, required, _grant: grant }
     }
 }
 
@@ -480,9 +438,7 @@ impl Answers<'_> {
             }
         }
         match self.0.front() {
-            Some(Answer {
-                resolving: None, ..
-            }) => Poll::Ready(()),
+            Some(Answer { resolving: None, .. }) => Poll::Ready(()),
             _ => Poll::Pending,
         }
     }

@@ -32,8 +32,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Takes what cannot be handled as a message, so that it can be kept. Resolves to an answer, if there is one.
     /// After [`Refused::Restarted`] the connection goes on, after the others it closes.
-    fn refuse(&self, what: Refused, peer: SocketAddr)
-    -> impl Future<Output = Option<Bytes>> + Send;
+    fn refuse(&self, what: Refused, peer: SocketAddr) -> impl Future<Output = Option<Bytes>> + Send;
 }
 
 /// Bytes inside a frame that did not become a message.
@@ -140,10 +139,7 @@ pub enum ConnectionEvent {
     /// The connection waits because [`Limits::buffer_bytes_max`] is used up.
     WaitingForMemory { peer: SocketAddr },
     /// A connection is closed.
-    Closed {
-        peer: SocketAddr,
-        reason: CloseReason,
-    },
+    Closed { peer: SocketAddr, reason: CloseReason },
 }
 
 /// Why a connection was closed.
@@ -223,20 +219,9 @@ pub async fn serve<H: Handler>(
         let (stop, events) = (stop.clone(), events.clone());
         connections.spawn(async move {
             let (reader, writer) = stream.into_split();
-            let mut open = Open {
-                peer,
-                reason: None,
-                events: events.clone(),
-                _slot: slot,
-            };
-            let parts = connection::Parts {
-                peer,
-                limits: &limits,
-                budget,
-                events: &events,
-            };
-            open.reason =
-                Some(connection::run(reader, writer, &*handler, parts, stopped(stop)).await);
+            let mut open = Open { peer, reason: None, events: events.clone(), _slot: slot };
+            let parts = connection::Parts { peer, limits: &limits, budget, events: &events };
+            open.reason = Some(connection::run(reader, writer, &*handler, parts, stopped(stop)).await);
         });
     }
     drop(listener);
@@ -264,10 +249,7 @@ impl<E: Fn(ConnectionEvent)> Drop for Open<E> {
             true => CloseReason::HandlerPanicked,
             false => CloseReason::GraceOver,
         });
-        (self.events)(ConnectionEvent::Closed {
-            peer: self.peer,
-            reason,
-        });
+        (self.events)(ConnectionEvent::Closed { peer: self.peer, reason });
     }
 }
 
@@ -295,10 +277,7 @@ impl Slots {
         }
         open.0 += 1;
         open.1.insert(address, from_peer + 1);
-        Ok(Slot {
-            slots: Arc::clone(slots),
-            address,
-        })
+        Ok(Slot { slots: Arc::clone(slots), address })
     }
 }
 

@@ -65,8 +65,10 @@ impl Sqlite {
             let pages = std::fs::metadata(log).map_or(0, |file| i64::try_from(file.len()).unwrap_or(i64::MAX) / 4096);
             if pages >= CHECKPOINT_PAGES {
                 // A log that cannot be worked off now is worked off later; the writer does not depend on it.
-                let worked: Result<(i64, i64, i64), _> = connection
-                    .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+                let worked: Result<(i64, i64, i64), _> =
+                    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    });
                 if let Err(error) = worked {
                     tracing::warn!(event = "store.checkpoint_failed", %error);
                 }
@@ -227,7 +229,8 @@ impl Sqlite {
             None => Vec::new(),
         };
         let body = row.get_ref(11).map_err(fail)?;
-        let body = body.as_blob().ok().and_then(|bytes| Json::parse(bytes).ok()).ok_or_else(|| damaged("a resource"))?;
+        let body =
+            body.as_blob().ok().and_then(|bytes| Json::parse(bytes).ok()).ok_or_else(|| damaged("a resource"))?;
         let label = Label::from_code(text(10).map_err(fail)?).ok_or_else(|| damaged("a label"))?;
         Ok(Some(PointHead {
             record: ResourceId::from_bytes(row.get(0).map_err(fail)?),
@@ -336,9 +339,11 @@ fn write_effects(
         write_point(transaction, seq, message, row.received_at, head)?;
     }
     for head in &effects.touched {
-        transaction
-            .prepare_cached("UPDATE point SET entered_at = ?2, items = ?3 WHERE id = ?1")?
-            .execute(params![&head.id.bytes()[..], head.entered_at, items_of(head)])?;
+        transaction.prepare_cached("UPDATE point SET entered_at = ?2, items = ?3 WHERE id = ?1")?.execute(params![
+            &head.id.bytes()[..],
+            head.entered_at,
+            items_of(head)
+        ])?;
     }
     Ok(())
 }

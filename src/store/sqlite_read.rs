@@ -13,7 +13,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::sqlite::open_reader;
-use super::{Stored, StoreError};
+use super::{StoreError, Stored};
 
 /// Connections kept open for readers.
 const IDLE_READERS_MAX: usize = 8;
@@ -133,7 +133,8 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub fn resource(&self, resource_type: &str, id: ResourceId) -> Result<Option<Stored>, StoreError> {
-        let sql = format!("SELECT {STORED} FROM point p JOIN version v ON v.seq = p.seq WHERE p.id = ?1 AND p.type = ?2");
+        let sql =
+            format!("SELECT {STORED} FROM point p JOIN version v ON v.seq = p.seq WHERE p.id = ?1 AND p.type = ?2");
         self.with(|connection| {
             connection
                 .prepare_cached(&sql)?
@@ -147,9 +148,8 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub fn history(&self, resource_type: &str, id: ResourceId, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        let sql = format!(
-            "SELECT v.previous, {STORED} FROM version v JOIN point p ON p.number = v.point WHERE v.seq = ?1"
-        );
+        let sql =
+            format!("SELECT v.previous, {STORED} FROM version v JOIN point p ON p.number = v.point WHERE v.seq = ?1");
         self.with(|connection| {
             let mut next: Option<i64> = connection
                 .prepare_cached("SELECT seq FROM point WHERE id = ?1 AND type = ?2")?
@@ -248,7 +248,9 @@ impl Reader {
         self.with(|connection| {
             connection
                 .prepare_cached(&sql)?
-                .query_map(params_from_iter(arguments), |row| Ok(Found { cursor: row.get(0)?, stored: stored(row, 1)? }))?
+                .query_map(params_from_iter(arguments), |row| {
+                    Ok(Found { cursor: row.get(0)?, stored: stored(row, 1)? })
+                })?
                 .collect()
         })
     }
@@ -259,7 +261,8 @@ impl Reader {
             let mut low: i64 = 1;
             let mut high: i64 =
                 connection.query_row("SELECT coalesce(max(seq), 0) + 1 FROM version", [], |row| row.get(0))?;
-            let mut stored_at = connection.prepare_cached("SELECT at FROM version WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+            let mut stored_at =
+                connection.prepare_cached("SELECT at FROM version WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
             while low < high {
                 let middle = low + (high - low) / 2;
                 let time: Option<i64> = stored_at.query_row(params![middle], |row| row.get(0)).optional()?;
@@ -322,10 +325,10 @@ impl Reader {
     /// # Errors
     /// When the database fails or the bytes cannot be read back.
     pub fn raw(&self, id: i64) -> Result<Option<Bytes>, StoreError> {
-        let sql = "SELECT coalesce(m.raw, o.raw) FROM message m LEFT JOIN message o ON o.id = m.repeat_of WHERE m.id = ?1";
-        let found: Option<Option<Vec<u8>>> = self.with(|connection| {
-            connection.prepare_cached(sql)?.query_row(params![id], |row| row.get(0)).optional()
-        })?;
+        let sql =
+            "SELECT coalesce(m.raw, o.raw) FROM message m LEFT JOIN message o ON o.id = m.repeat_of WHERE m.id = ?1";
+        let found: Option<Option<Vec<u8>>> = self
+            .with(|connection| connection.prepare_cached(sql)?.query_row(params![id], |row| row.get(0)).optional())?;
         let damaged = || StoreError::Damaged { path: self.path.clone(), what: "a message" };
         match found {
             None => Ok(None),

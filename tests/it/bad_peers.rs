@@ -10,11 +10,7 @@ use crate::probe::{PATIENCE, ack, framed, limits, message, start};
 
 #[tokio::test]
 async fn half_a_frame_and_silence_is_kept_answered_and_closed() {
-    let server = start(Limits {
-        in_frame: Duration::from_millis(80),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { in_frame: Duration::from_millis(80), ..limits() }).await;
     let mut peer = server.open().await;
     peer.send(b"\x0BMSH|^~\\&|half").await;
     assert_eq!(peer.answer().await, Some(ack("AR", "")));
@@ -22,20 +18,14 @@ async fn half_a_frame_and_silence_is_kept_answered_and_closed() {
     server.closed(CloseReason::InFrameTimeout).await;
     assert_eq!(
         *server.probe.refused.lock().unwrap(),
-        [Refused::Unfinished {
-            bytes: Bytes::from_static(b"MSH|^~\\&|half")
-        }]
+        [Refused::Unfinished { bytes: Bytes::from_static(b"MSH|^~\\&|half") }]
     );
     server.lives().await;
 }
 
 #[tokio::test]
 async fn a_frame_that_ends_with_fs_alone_counts_when_nothing_follows() {
-    let server = start(Limits {
-        in_frame: Duration::from_millis(80),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { in_frame: Duration::from_millis(80), ..limits() }).await;
     let mut peer = server.open().await;
     let mut bytes = framed("1");
     bytes.pop();
@@ -48,8 +38,7 @@ async fn a_frame_that_ends_with_fs_alone_counts_when_nothing_follows() {
 async fn a_peer_that_hangs_up_inside_a_frame_loses_nothing() {
     let server = start(limits()).await;
     let mut peer = server.open().await;
-    peer.send(&[&framed("slow-50")[..], b"\x0BMSH|cut"].concat())
-        .await;
+    peer.send(&[&framed("slow-50")[..], b"\x0BMSH|cut"].concat()).await;
     peer.stream.shutdown().await.unwrap();
     peer.acked("slow-50").await;
     assert_eq!(peer.answer().await, Some(ack("AR", "")));
@@ -59,34 +48,22 @@ async fn a_peer_that_hangs_up_inside_a_frame_loses_nothing() {
     let mut peer = server.open().await;
     peer.send(&framed("slow-50")).await;
     drop(peer);
-    server
-        .event(|_| (server.probe.frames() == 2).then_some(()))
-        .await;
+    server.event(|_| (server.probe.frames() == 2).then_some(())).await;
 }
 
 #[tokio::test]
 async fn an_abandoned_frame_is_refused_and_the_next_one_taken() {
     let server = start(limits()).await;
     let mut peer = server.open().await;
-    peer.send(&[b"\x0BMSH|cut\r", &framed("1")[..]].concat())
-        .await;
+    peer.send(&[b"\x0BMSH|cut\r", &framed("1")[..]].concat()).await;
     assert_eq!(peer.answer().await, Some(ack("AR", "")));
     peer.acked("1").await;
-    assert_eq!(
-        *server.probe.refused.lock().unwrap(),
-        [Refused::Restarted {
-            bytes: Bytes::from_static(b"MSH|cut\r")
-        }]
-    );
+    assert_eq!(*server.probe.refused.lock().unwrap(), [Refused::Restarted { bytes: Bytes::from_static(b"MSH|cut\r") }]);
 }
 
 #[tokio::test]
 async fn a_silent_connection_is_closed_and_junk_does_not_keep_it_open() {
-    let server = start(Limits {
-        idle: Duration::from_millis(150),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { idle: Duration::from_millis(150), ..limits() }).await;
     let mut peer = server.open().await;
     let began = Instant::now();
     for _ in 0..10 {
@@ -100,11 +77,7 @@ async fn a_silent_connection_is_closed_and_junk_does_not_keep_it_open() {
 
 #[tokio::test]
 async fn messages_without_framing_are_junk_up_to_a_limit() {
-    let server = start(Limits {
-        junk_bytes_max: 1000,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { junk_bytes_max: 1000, ..limits() }).await;
     let mut peer = server.open().await;
     peer.send(&message("unframed").repeat(100)).await;
     assert_eq!(peer.answer().await, None);
@@ -116,11 +89,7 @@ async fn messages_without_framing_are_junk_up_to_a_limit() {
 
 #[tokio::test]
 async fn a_peer_that_never_frames_is_told_from_a_quiet_one() {
-    let server = start(Limits {
-        in_frame: Duration::from_millis(80),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { in_frame: Duration::from_millis(80), ..limits() }).await;
     let (mut unframed, mut quiet) = (server.open().await, server.open().await);
     quiet.send(&[&framed("1")[..], b"\n"].concat()).await;
     quiet.acked("1").await;
@@ -134,11 +103,7 @@ async fn a_peer_that_never_frames_is_told_from_a_quiet_one() {
 
 #[tokio::test]
 async fn a_byte_now_and_then_does_not_keep_a_frame_open() {
-    let server = start(Limits {
-        in_frame: Duration::from_millis(150),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { in_frame: Duration::from_millis(150), ..limits() }).await;
     let mut peer = server.open().await;
     let began = Instant::now();
     peer.send(b"\x0B").await;
@@ -151,12 +116,7 @@ async fn a_byte_now_and_then_does_not_keep_a_frame_open() {
 
 #[tokio::test]
 async fn no_bytes_stop_the_listener() {
-    let server = start(Limits {
-        frame_bytes_max: 2000,
-        junk_bytes_max: 500,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { frame_bytes_max: 2000, junk_bytes_max: 500, ..limits() }).await;
     let parts: [&[u8]; 10] = [
         b"\x0B",
         b"\x1C\r",
@@ -177,46 +137,28 @@ async fn no_bytes_stop_the_listener() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            peer.stream
-                .write_all(parts[(state % 10) as usize])
-                .await
-                .ok();
+            peer.stream.write_all(parts[(state % 10) as usize]).await.ok();
         }
         peer.stream.shutdown().await.ok();
         while peer.answer().await.is_some() {}
     }
     server.lives().await;
     drop(server.stop);
-    tokio::time::timeout(PATIENCE, server.serving)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(PATIENCE, server.serving).await.unwrap().unwrap();
     let events = server.events.lock().unwrap();
-    let opened = events
-        .iter()
-        .filter(|event| matches!(event, ConnectionEvent::Accepted { .. }))
-        .count();
-    let closed = events
-        .iter()
-        .filter(|event| matches!(event, ConnectionEvent::Closed { .. }))
-        .count();
+    let opened = events.iter().filter(|event| matches!(event, ConnectionEvent::Accepted { .. })).count();
+    let closed = events.iter().filter(|event| matches!(event, ConnectionEvent::Closed { .. })).count();
     assert_eq!((opened, closed), (301, 301));
-    assert!(!events.iter().any(|event| matches!(
-        event,
-        ConnectionEvent::Closed {
-            reason: CloseReason::HandlerPanicked,
-            ..
-        }
-    )));
+    assert!(
+        !events
+            .iter()
+            .any(|event| matches!(event, ConnectionEvent::Closed { reason: CloseReason::HandlerPanicked, .. }))
+    );
 }
 
 #[tokio::test]
 async fn a_frame_that_is_too_large_is_answered_while_the_peer_still_sends() {
-    let server = start(Limits {
-        frame_bytes_max: 100_000,
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { frame_bytes_max: 100_000, ..limits() }).await;
     let mut peer = server.open().await;
     // All of it can be sent, more than the sockets hold: a reset would take the answer away.
     peer.send(b"\x0BMSH|").await;
@@ -233,11 +175,7 @@ async fn a_frame_that_is_too_large_is_answered_while_the_peer_still_sends() {
 
 #[tokio::test]
 async fn a_peer_that_reads_no_answers_is_closed() {
-    let server = start(Limits {
-        write: Duration::from_millis(100),
-        ..limits()
-    })
-    .await;
+    let server = start(Limits { write: Duration::from_millis(100), ..limits() }).await;
     let mut peer = server.open().await;
     peer.send(&framed("long").repeat(4)).await;
     server.closed(CloseReason::WriteTimeout).await;

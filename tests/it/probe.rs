@@ -76,47 +76,25 @@ pub(crate) struct Server {
 }
 
 pub(crate) fn limits() -> Limits {
-    Limits {
-        idle: PATIENCE,
-        in_frame: PATIENCE,
-        write: PATIENCE,
-        ..Limits::default()
-    }
+    Limits { idle: PATIENCE, in_frame: PATIENCE, write: PATIENCE, ..Limits::default() }
 }
 
 pub(crate) async fn start(limits: Limits) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (addr, probe, events) = (
-        listener.local_addr().unwrap(),
-        Arc::<Probe>::default(),
-        Arc::<Mutex<Vec<_>>>::default(),
-    );
+    let (addr, probe, events) =
+        (listener.local_addr().unwrap(), Arc::<Probe>::default(), Arc::<Mutex<Vec<_>>>::default());
     let (stop, stopped) = watch::channel(false);
     let heard = Arc::clone(&events);
-    let serving = tokio::spawn(serve(
-        listener,
-        limits,
-        Arc::clone(&probe),
-        stopped,
-        move |event| heard.lock().unwrap().push(event),
-    ));
-    Server {
-        addr,
-        probe,
-        stop,
-        serving,
-        events,
-    }
+    let serving = tokio::spawn(serve(listener, limits, Arc::clone(&probe), stopped, move |event| {
+        heard.lock().unwrap().push(event)
+    }));
+    Server { addr, probe, stop, serving, events }
 }
 
 impl Server {
     pub(crate) async fn open(&self) -> Peer {
         let stream = TcpStream::connect(self.addr).await.unwrap();
-        Peer {
-            stream,
-            decoder: Decoder::new(usize::MAX),
-            buffer: BytesMut::new(),
-        }
+        Peer { stream, decoder: Decoder::new(usize::MAX), buffer: BytesMut::new() }
     }
 
     /// Waits until an event is there for which `wanted` gives a value.
@@ -126,20 +104,14 @@ impl Server {
             if let Some(found) = self.events.lock().unwrap().iter().find_map(&wanted) {
                 return found;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "no such event in {:?}",
-                self.events.lock().unwrap()
-            );
+            assert!(began.elapsed() < PATIENCE, "no such event in {:?}", self.events.lock().unwrap());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
     pub(crate) async fn closed(&self, reason: CloseReason) {
-        self.event(|event| {
-            matches!(event, ConnectionEvent::Closed { reason: r, .. } if *r == reason).then_some(())
-        })
-        .await;
+        self.event(|event| matches!(event, ConnectionEvent::Closed { reason: r, .. } if *r == reason).then_some(()))
+            .await;
     }
 
     pub(crate) fn junk(&self) -> usize {
@@ -153,10 +125,7 @@ impl Server {
     /// The listener still takes a message from somebody else.
     pub(crate) async fn lives(&self) {
         let mut client = Client::connect(self.addr, PATIENCE).await.unwrap();
-        assert_eq!(
-            ack_code(&client.send(&message("alive")).await.unwrap()),
-            Some("AA")
-        );
+        assert_eq!(ack_code(&client.send(&message("alive")).await.unwrap()), Some("AA"));
     }
 }
 
@@ -176,9 +145,7 @@ impl Peer {
         let read = async {
             loop {
                 if let Some(event) = self.decoder.decode(&mut self.buffer).unwrap() {
-                    let Event::Frame { bytes, .. } = event else {
-                        panic!("{event:?}")
-                    };
+                    let Event::Frame { bytes, .. } = event else { panic!("{event:?}") };
                     return Some(bytes);
                 }
                 if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
@@ -186,9 +153,7 @@ impl Peer {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, read)
-            .await
-            .expect("an answer or a close in time")
+        tokio::time::timeout(PATIENCE, read).await.expect("an answer or a close in time")
     }
 
     pub(crate) async fn acked(&mut self, id: &str) {

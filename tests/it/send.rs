@@ -24,9 +24,7 @@ async fn send(server: &Server, file: &str, more: &[&str]) -> (u8, Value) {
     let (folder, to) = (folder.path().to_str().unwrap(), server.addr.to_string());
     let args = [&["send", folder, "--to", &to, "--json"], more].concat();
     let mut out = Vec::new();
-    let code = send::run(Cli::parse_from(args).args, &mut out)
-        .await
-        .unwrap();
+    let code = send::run(Cli::parse_from(args).args, &mut out).await.unwrap();
     (code, serde_json::from_slice(&out).unwrap())
 }
 
@@ -37,31 +35,14 @@ fn message(patient: &str, id: &str) -> String {
 #[tokio::test]
 async fn counts_answers_and_shows_what_was_not_accepted() {
     let server = start(limits()).await;
-    let file = [
-        message("1", "a"),
-        message("2", "reject-1"),
-        message("3", "other"),
-        message("1", "b"),
-    ]
-    .concat();
+    let file = [message("1", "a"), message("2", "reject-1"), message("3", "other"), message("1", "b")].concat();
     let (code, report) = send(&server, &file, &[]).await;
     assert_eq!(code, 1);
     assert_eq!(report["codes"], serde_json::json!({"AA": 2, "AR": 1}));
-    assert_eq!(
-        (&report["messages"], &report["unanswered"]),
-        (&4.into(), &1.into())
-    );
+    assert_eq!((&report["messages"], &report["unanswered"]), (&4.into(), &1.into()));
     assert_eq!(report["notAccepted"][0]["controlId"], "reject-1");
-    assert!(
-        report["notAccepted"][0]["source"]
-            .as_str()
-            .unwrap()
-            .ends_with("messages.hl7:2")
-    );
-    assert!(
-        report["latencyMs"]["p50"].as_f64().unwrap()
-            <= report["latencyMs"]["max"].as_f64().unwrap()
-    );
+    assert!(report["notAccepted"][0]["source"].as_str().unwrap().ends_with("messages.hl7:2"));
+    assert!(report["latencyMs"]["p50"].as_f64().unwrap() <= report["latencyMs"]["max"].as_f64().unwrap());
     let (code, report) = send(&server, &message("1", "a"), &["--repeat", "3"]).await;
     assert_eq!((code, &report["codes"]["AA"]), (0, &3.into()));
 }
@@ -70,29 +51,14 @@ async fn counts_answers_and_shows_what_was_not_accepted() {
 async fn one_patients_messages_keep_their_order_over_many_connections() {
     let server = start(limits()).await;
     // The earlier messages take longer, so that any overtaking would show.
-    let file: String = (0..60)
-        .map(|n| {
-            message(
-                &format!("P{}", n % 6),
-                &format!("slow-{}-{n}", (60 - n) % 5),
-            )
-        })
-        .collect();
+    let file: String =
+        (0..60).map(|n| message(&format!("P{}", n % 6), &format!("slow-{}-{n}", (60 - n) % 5))).collect();
     let (code, _) = send(&server, &file, &["--connections", "8"]).await;
     assert_eq!(code, 0);
     let mut last = HashMap::new();
     for frame in server.probe.frames.lock().unwrap().iter() {
-        let n: usize = control_id_of(frame)
-            .unwrap()
-            .rsplit('-')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert!(
-            last.insert(n % 6, n).is_none_or(|before| before < n),
-            "message {n} came too late"
-        );
+        let n: usize = control_id_of(frame).unwrap().rsplit('-').next().unwrap().parse().unwrap();
+        assert!(last.insert(n % 6, n).is_none_or(|before| before < n), "message {n} came too late");
     }
     assert_eq!(last.len(), 6);
 }
@@ -100,24 +66,13 @@ async fn one_patients_messages_keep_their_order_over_many_connections() {
 #[tokio::test]
 async fn keeps_to_the_rate() {
     let server = start(limits()).await;
-    let (_, report) = send(
-        &server,
-        &message("1", "a"),
-        &["--repeat", "11", "--rate", "100"],
-    )
-    .await;
+    let (_, report) = send(&server, &message("1", "a"), &["--repeat", "11", "--rate", "100"]).await;
     assert!(report["seconds"].as_f64().unwrap() >= 0.1, "{report}");
 }
 
 #[test]
 fn says_what_is_wrong_by_exit_code() {
-    let run = |args: &[&str]| {
-        Command::new(env!("CARGO_BIN_EXE_fairway"))
-            .arg("send")
-            .args(args)
-            .output()
-            .unwrap()
-    };
+    let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_fairway")).arg("send").args(args).output().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.hl7");
     fs::write(&file, message("1", "a")).unwrap();

@@ -63,8 +63,7 @@ impl Organisation {
     /// # Errors
     /// When there is not exactly one Patient Record Team, or an alias (or the organisation's own code) is used twice.
     pub fn new(code: &str, name: &str, teams: Vec<Team>) -> Result<Organisation, OrganisationError> {
-        let prts: Vec<usize> =
-            (0..teams.len()).filter(|&index| teams[index].kind == TeamKind::PatientRecord).collect();
+        let prts: Vec<usize> = (0..teams.len()).filter(|&index| teams[index].kind == TeamKind::PatientRecord).collect();
         let [default_team] = prts[..] else {
             return Err(OrganisationError::PatientRecordTeams(code.to_owned(), prts.len()));
         };
@@ -296,10 +295,7 @@ mod tests {
         let current = [member("PRT", true), member("REN", true), member("WLV", false)];
         assert_eq!(plan(&current, &[], &["REN"]).unwrap(), [("REN".into(), false)]);
         assert_eq!(plan(&current, &[], &["PRT"]).unwrap(), [("PRT".into(), false)]);
-        assert_eq!(
-            plan(&current, &[], &["WLV"]),
-            Err(TeamRefusal::NotInTeam { repetition: 1, alias: "WLV".into() })
-        );
+        assert_eq!(plan(&current, &[], &["WLV"]), Err(TeamRefusal::NotInTeam { repetition: 1, alias: "WLV".into() }));
         assert_eq!(
             plan(&current, &[], &["REN", "NO"]),
             Err(TeamRefusal::UnknownRemove { repetition: 2, alias: "NO".into() })

@@ -136,7 +136,7 @@ pub struct Value {
 enum Kind {
     Text(String),
     Integer(i64),
-    Other(String),
+    Other,
     Boolean(bool),
     Array(Vec<Value>),
     Table(Vec<(String, Place, Value)>),
@@ -149,11 +149,10 @@ impl Value {
             DeValue::String(text) => Kind::Text(text.into_owned()),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Kind::Integer(number),
-                Err(_) => Kind::Other(number.as_str().to_owned()),
+                Err(_) => Kind::Other,
             },
-            DeValue::Float(number) => Kind::Other(number.as_str().to_owned()),
+            DeValue::Float(_) | DeValue::Datetime(_) => Kind::Other,
             DeValue::Boolean(truth) => Kind::Boolean(truth),
-            DeValue::Datetime(time) => Kind::Other(time.to_string()),
             DeValue::Array(items) => Kind::Array(items.into_iter().map(|item| Value::new(source, item)).collect()),
             DeValue::Table(table) => Kind::Table(entries(source, table)),
         };
@@ -164,7 +163,7 @@ impl Value {
     pub fn as_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),
-            Kind::Integer(_) | Kind::Other(_) | Kind::Boolean(_) | Kind::Array(_) | Kind::Table(_) => None,
+            Kind::Integer(_) | Kind::Other | Kind::Boolean(_) | Kind::Array(_) | Kind::Table(_) => None,
         }
     }
 
@@ -286,8 +285,11 @@ impl Table {
         match value.as_integer() {
             Some(number) if within.contains(&number) => Some(number),
             _ => {
-                let message =
-                    format!("`{name}` must be a whole number from {} to {}", within.start, within.end.saturating_sub(1));
+                let message = format!(
+                    "`{name}` must be a whole number from {} to {}",
+                    within.start,
+                    within.end.saturating_sub(1)
+                );
                 problems.at(&value.place, message);
                 None
             }

@@ -67,55 +67,32 @@ struct Walk<'r> {
 impl<'r> Walk<'r> {
     fn new(whole: &'r Json, bundle: Option<bundle::Index<'r>>) -> Self {
         let is_transaction = bundle::kind_of(whole) == "transaction";
-        Self {
-            issues: Vec::new(),
-            bundle,
-            is_transaction,
-        }
+        Self { issues: Vec::new(), bundle, is_transaction }
     }
 
     fn issue(&mut self, path: &Path<'_>, message: impl Into<String>) {
         if self.issues.len() <= ISSUES_MAX {
             let mut text = String::new();
             path.write(&mut text);
-            self.issues.push(Issue {
-                path: text,
-                message: message.into(),
-            });
+            self.issues.push(Issue { path: text, message: message.into() });
         }
     }
 
     fn finish(mut self) -> Vec<Issue> {
         if self.issues.len() > ISSUES_MAX {
             self.issues.truncate(ISSUES_MAX);
-            self.issues.push(Issue {
-                path: String::new(),
-                message: "further problems are not listed".into(),
-            });
+            self.issues.push(Issue { path: String::new(), message: "further problems are not listed".into() });
         }
         self.issues
     }
 
     fn root(&mut self, json: &'r Json) {
-        let known = json
-            .resource_type()
-            .and_then(|name| r4().resource_type(name));
-        self.resource(
-            json,
-            &Path::root(known.map_or("Resource", Type::name)),
-            None,
-            0,
-        );
+        let known = json.resource_type().and_then(|name| r4().resource_type(name));
+        self.resource(json, &Path::root(known.map_or("Resource", Type::name)), None, 0);
     }
 
     /// A whole resource: the root, the resource of a Bundle entry or Parameters, or, with `holder`, a contained one.
-    fn resource(
-        &mut self,
-        json: &'r Json,
-        path: &Path<'_>,
-        holder: Option<&Scope<'r>>,
-        depth: u32,
-    ) {
+    fn resource(&mut self, json: &'r Json, path: &Path<'_>, holder: Option<&Scope<'r>>, depth: u32) {
         let Json::Object(object) = json else {
             return self.issue(path, "must be a JSON object");
         };
@@ -124,11 +101,8 @@ impl<'r> Walk<'r> {
         };
         let name = name.as_str().unwrap_or_default();
         let Some(t) = r4().resource_type(name) else {
-            let rule = if r4().is_resource_type(name) {
-                "is not supported here"
-            } else {
-                "is no FHIR R4 resource type"
-            };
+            let rule =
+                if r4().is_resource_type(name) { "is not supported here" } else { "is no FHIR R4 resource type" };
             return self.issue(&path.child("resourceType"), rule);
         };
         if let Some(holder) = holder {
@@ -154,56 +128,28 @@ impl<'r> Walk<'r> {
             self.issue(path, "a contained resource needs an id");
         }
         if object.contains("contained") {
-            self.issue(
-                path,
-                "dom-2: a contained resource must not contain resources",
-            );
+            self.issue(path, "dom-2: a contained resource must not contain resources");
         }
         let meta = object.get("meta");
-        if meta.is_some_and(|meta| {
-            meta.get("versionId").is_some() || meta.get("lastUpdated").is_some()
-        }) {
-            self.issue(
-                path,
-                "dom-4: a contained resource must not have a version or a last update",
-            );
+        if meta.is_some_and(|meta| meta.get("versionId").is_some() || meta.get("lastUpdated").is_some()) {
+            self.issue(path, "dom-4: a contained resource must not have a version or a last update");
         }
         if meta.is_some_and(|meta| meta.get("security").is_some()) {
-            self.issue(
-                path,
-                "dom-5: a contained resource must not have a security label",
-            );
+            self.issue(path, "dom-5: a contained resource must not have a security label");
         }
     }
 
     /// Invariant dom-3, and ids that repeat.
     fn unreferenced(&mut self, scope: &Scope<'r>, path: &Path<'_>) {
-        if scope
-            .contained
-            .windows(2)
-            .any(|pair| pair[0].0 == pair[1].0)
-        {
-            self.issue(
-                &path.child("contained"),
-                "the id of a contained resource occurs twice",
-            );
+        if scope.contained.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            self.issue(&path.child("contained"), "the id of a contained resource occurs twice");
         } else if scope.contained.iter().any(|(.., used)| !used.get()) {
-            self.issue(
-                &path.child("contained"),
-                "dom-3: a contained resource must be referred to",
-            );
+            self.issue(&path.child("contained"), "dom-3: a contained resource must be referred to");
         }
     }
 
     /// The elements of a type. Gives the slots that are filled.
-    fn object(
-        &mut self,
-        object: &'r Object,
-        t: &'static Type,
-        path: &Path<'_>,
-        scope: &Scope<'r>,
-        depth: u32,
-    ) -> u64 {
+    fn object(&mut self, object: &'r Object, t: &'static Type, path: &Path<'_>, scope: &Scope<'r>, depth: u32) -> u64 {
         if depth > DEPTH_MAX {
             self.issue(path, "is nested too deep");
             return u64::MAX;
@@ -238,10 +184,7 @@ impl<'r> Walk<'r> {
         for element in t.elements().iter().filter(|e| e.min() > 0) {
             if reported & element.slot() == 0 {
                 reported |= element.slot();
-                self.issue(
-                    &path.child(element.choice().unwrap_or(element.name())),
-                    "is required",
-                );
+                self.issue(&path.child(element.choice().unwrap_or(element.name())), "is required");
             }
         }
     }
@@ -250,39 +193,19 @@ impl<'r> Walk<'r> {
         if self.issues.len() > ISSUES_MAX {
             return;
         }
-        let hint = t
-            .suggest(name)
-            .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        self.issue(
-            &path.child(name),
-            format!("is no element of {}{hint}", t.name()),
-        );
+        let hint = t.suggest(name).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        self.issue(&path.child(name), format!("is no element of {}{hint}", t.name()));
     }
 
     /// The slot of `element` is filled already: by its own sibling, or by another type of the choice.
-    fn second_choice(
-        &mut self,
-        object: &Object,
-        t: &'static Type,
-        element: &'static Element,
-        path: &Path<'_>,
-    ) {
+    fn second_choice(&mut self, object: &Object, t: &'static Type, element: &'static Element, path: &Path<'_>) {
         let Some(choice) = element.choice() else {
             return;
         };
-        let of_choice = |name: &str| {
-            t.element(name.strip_prefix('_').unwrap_or(name))
-                .map(Element::slot)
-        };
+        let of_choice = |name: &str| t.element(name.strip_prefix('_').unwrap_or(name)).map(Element::slot);
         let other = |name: &str| name.strip_prefix('_').unwrap_or(name) != element.name();
-        if object
-            .iter()
-            .any(|(name, _)| other(name) && of_choice(name) == Some(element.slot()))
-        {
-            self.issue(
-                &path.child(element.name()),
-                format!("only one type of {choice}[x] may be present"),
-            );
+        if object.iter().any(|(name, _)| other(name) && of_choice(name) == Some(element.slot())) {
+            self.issue(&path.child(element.name()), format!("only one type of {choice}[x] may be present"));
         }
     }
 
@@ -304,8 +227,7 @@ impl<'r> Walk<'r> {
                 let mut siblings = None;
                 for (index, item) in items.iter().enumerate() {
                     if *item == Json::Null {
-                        let siblings =
-                            siblings.get_or_insert_with(|| siblings_of(object, element.name()));
+                        let siblings = siblings.get_or_insert_with(|| siblings_of(object, element.name()));
                         if !matches!(siblings.get(index), Some(Json::Object(_))) {
                             self.issue(&path.item(index), "null needs an extension in its place");
                         }
@@ -321,14 +243,7 @@ impl<'r> Walk<'r> {
         }
     }
 
-    fn value(
-        &mut self,
-        element: &'static Element,
-        value: &'r Json,
-        path: &Path<'_>,
-        scope: &Scope<'r>,
-        depth: u32,
-    ) {
+    fn value(&mut self, element: &'static Element, value: &'r Json, path: &Path<'_>, scope: &Scope<'r>, depth: u32) {
         match (element.kind(), value) {
             (Kind::Primitive(primitive), _) => {
                 if let Some(rule) = primitive::fault(primitive, value) {
@@ -374,10 +289,8 @@ impl<'r> Walk<'r> {
             }
         } else if element.is_mime_type() && !binding::is_mime_type(text) {
             self.issue(path, "must be a media type such as text/plain");
-        } else if matches!(
-            primitive,
-            Primitive::Uri | Primitive::Url | Primitive::Canonical
-        ) && let Some(id) = text.strip_prefix('#')
+        } else if matches!(primitive, Primitive::Uri | Primitive::Url | Primitive::Canonical)
+            && let Some(id) = text.strip_prefix('#')
         {
             scope.refer(id);
         }
@@ -402,10 +315,7 @@ impl<'r> Walk<'r> {
                 if items.iter().all(|item| *item == Json::Null) {
                     self.issue(path, "must have an extension");
                 }
-                if values
-                    .and_then(Json::as_array)
-                    .is_some_and(|values| values.len() != items.len())
-                {
+                if values.and_then(Json::as_array).is_some_and(|values| values.len() != items.len()) {
                     self.issue(path, "must have as many places as the values it belongs to");
                 }
                 for (index, item) in items.iter().enumerate() {
@@ -413,10 +323,7 @@ impl<'r> Walk<'r> {
                         Json::Null => {}
                         Json::Object(item) => {
                             if self.object(item, t, &path.item(index), scope, depth + 1) == 0 {
-                                self.issue(
-                                    &path.item(index),
-                                    "ele-1: must have an id or extensions",
-                                );
+                                self.issue(&path.item(index), "ele-1: must have an id or extensions");
                             }
                         }
                         _ => self.issue(&path.item(index), "must be a JSON object"),
@@ -439,12 +346,8 @@ impl<'r> Walk<'r> {
 const ID_SLOT: u64 = 1;
 
 fn siblings_of<'r>(object: &'r Object, name: &str) -> &'r [Json] {
-    let sibling = object
-        .iter()
-        .find(|(other, _)| other.strip_prefix('_') == Some(name));
-    sibling
-        .and_then(|(_, value)| value.as_array())
-        .unwrap_or_default()
+    let sibling = object.iter().find(|(other, _)| other.strip_prefix('_') == Some(name));
+    sibling.and_then(|(_, value)| value.as_array()).unwrap_or_default()
 }
 
 #[cfg(test)]

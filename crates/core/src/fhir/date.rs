@@ -41,20 +41,12 @@ pub(crate) fn parse(text: &str) -> Option<Date> {
     let mut rest = text.as_bytes();
     let year = digits(&mut rest, 4).filter(|&year| year > 0)?;
     if rest.is_empty() {
-        return Some(days(
-            Precision::Year,
-            days_to(year, 1, 1),
-            days_to(year + 1, 1, 1),
-        ));
+        return Some(days(Precision::Year, days_to(year, 1, 1), days_to(year + 1, 1, 1)));
     }
     take(&mut rest, b'-')?;
     let month = digits(&mut rest, 2).filter(|month| (1..=12).contains(month))?;
     if rest.is_empty() {
-        let next = if month == 12 {
-            days_to(year + 1, 1, 1)
-        } else {
-            days_to(year, month + 1, 1)
-        };
+        let next = if month == 12 { days_to(year + 1, 1, 1) } else { days_to(year, month + 1, 1) };
         return Some(days(Precision::Month, days_to(year, month, 1), next));
     }
     take(&mut rest, b'-')?;
@@ -69,14 +61,8 @@ pub(crate) fn parse(text: &str) -> Option<Date> {
     if !rest.is_empty() {
         return None;
     }
-    let from = midnight * SECS_PER_DAY * MICROS_PER_SEC + time.from
-        - offset.unwrap_or(0) * 60 * MICROS_PER_SEC;
-    Some(Date {
-        precision: time.precision,
-        has_offset: offset.is_some(),
-        from,
-        to: from + time.width,
-    })
+    let from = midnight * SECS_PER_DAY * MICROS_PER_SEC + time.from - offset.unwrap_or(0) * 60 * MICROS_PER_SEC;
+    Some(Date { precision: time.precision, has_offset: offset.is_some(), from, to: from + time.width })
 }
 
 /// Whether text is a FHIR time: `hh:mm:ss` with an optional fraction.
@@ -97,22 +83,14 @@ fn time(rest: &mut &[u8]) -> Option<Time> {
     let minute = digits(rest, 2).filter(|&minute| minute < 60)?;
     let minutes = (hour * 60 + minute) * 60 * MICROS_PER_SEC;
     if rest.first() != Some(&b':') {
-        return Some(Time {
-            precision: Precision::Minute,
-            from: minutes,
-            width: 60 * MICROS_PER_SEC,
-        });
+        return Some(Time { precision: Precision::Minute, from: minutes, width: 60 * MICROS_PER_SEC });
     }
     take(rest, b':')?;
     // 60 is a leap second; it is counted as the first second of the next minute.
     let second = digits(rest, 2).filter(|&second| second <= 60)?;
     let seconds = minutes + second * MICROS_PER_SEC;
     if rest.first() != Some(&b'.') {
-        return Some(Time {
-            precision: Precision::Second,
-            from: seconds,
-            width: MICROS_PER_SEC,
-        });
+        return Some(Time { precision: Precision::Second, from: seconds, width: MICROS_PER_SEC });
     }
     take(rest, b'.')?;
     let (mut fraction, mut width, mut any) = (0, MICROS_PER_SEC, false);
@@ -125,11 +103,7 @@ fn time(rest: &mut &[u8]) -> Option<Time> {
         }
         *rest = &rest[1..];
     }
-    any.then_some(Time {
-        precision: Precision::Fraction,
-        from: seconds + fraction,
-        width,
-    })
+    any.then_some(Time { precision: Precision::Fraction, from: seconds + fraction, width })
 }
 
 /// Minutes east of UTC; `Some(None)` when no offset is written, `None` when it is broken.
@@ -154,21 +128,13 @@ fn offset(rest: &mut &[u8]) -> Option<Option<i64>> {
 
 fn days(precision: Precision, from: i64, to: i64) -> Date {
     let micros = SECS_PER_DAY * MICROS_PER_SEC;
-    Date {
-        precision,
-        has_offset: false,
-        from: from * micros,
-        to: to * micros,
-    }
+    Date { precision, has_offset: false, from: from * micros, to: to * micros }
 }
 
 fn digits(rest: &mut &[u8], count: usize) -> Option<i64> {
     let (head, tail) = rest.split_at_checked(count)?;
     *rest = tail;
-    head.iter().try_fold(0, |value, byte| {
-        byte.is_ascii_digit()
-            .then(|| value * 10 + i64::from(byte - b'0'))
-    })
+    head.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0')))
 }
 
 fn take(rest: &mut &[u8], byte: u8) -> Option<()> {
@@ -208,30 +174,12 @@ mod tests {
         assert_eq!(date_range("1970-12"), Some((334 * day, 365 * day)));
         assert_eq!(date_range("1970-01-02"), Some((day, 2 * day)));
         assert_eq!(date_range("1969-12-31"), Some((-day, 0)));
-        assert_eq!(
-            date_range("1970-01-01T00:01"),
-            Some((60_000_000, 120_000_000))
-        );
-        assert_eq!(
-            date_range("1970-01-01T00:00:01Z"),
-            Some((1_000_000, 2_000_000))
-        );
-        assert_eq!(
-            date_range("1970-01-01T01:00:00+01:00"),
-            Some((0, 1_000_000))
-        );
-        assert_eq!(
-            date_range("1969-12-31T23:30:00.25-00:30"),
-            Some((250_000, 260_000))
-        );
-        assert_eq!(
-            date_range("1970-01-01T00:00:00.1234567Z"),
-            Some((123_456, 123_457))
-        );
-        assert_eq!(
-            date_range("2024-02-29T12:00:00Z").unwrap().0,
-            1_709_208_000_000_000
-        );
+        assert_eq!(date_range("1970-01-01T00:01"), Some((60_000_000, 120_000_000)));
+        assert_eq!(date_range("1970-01-01T00:00:01Z"), Some((1_000_000, 2_000_000)));
+        assert_eq!(date_range("1970-01-01T01:00:00+01:00"), Some((0, 1_000_000)));
+        assert_eq!(date_range("1969-12-31T23:30:00.25-00:30"), Some((250_000, 260_000)));
+        assert_eq!(date_range("1970-01-01T00:00:00.1234567Z"), Some((123_456, 123_457)));
+        assert_eq!(date_range("2024-02-29T12:00:00Z").unwrap().0, 1_709_208_000_000_000);
     }
 
     #[test]
@@ -239,12 +187,7 @@ mod tests {
         let mut date = jiff::civil::date(1895, 12, 30);
         for _ in 0..60_000 {
             let days = days_to(date.year().into(), date.month().into(), date.day().into());
-            let other = date
-                .to_zoned_datetime(jiff::tz::TimeZone::UTC)
-                .unwrap()
-                .timestamp()
-                .as_second()
-                / SECS_PER_DAY;
+            let other = date.to_zoned_datetime(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second() / SECS_PER_DAY;
             assert_eq!(days, other, "{date}");
             date = date.tomorrow().unwrap();
         }
@@ -283,11 +226,6 @@ mod tests {
             assert_eq!(date_range(text), None, "{text}");
         }
         assert!(date_range("2000-02-29").is_some());
-        assert!(
-            is_time("10:00:00")
-                && is_time("10:00:00.5")
-                && !is_time("10:00")
-                && !is_time("10:00:00Z")
-        );
+        assert!(is_time("10:00:00") && is_time("10:00:00.5") && !is_time("10:00") && !is_time("10:00:00Z"));
     }
 }

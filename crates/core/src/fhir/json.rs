@@ -60,18 +60,12 @@ impl Object {
 
     /// The value of a member.
     pub fn get(&self, name: &str) -> Option<&Json> {
-        self.0
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
     /// The value of a member, to be changed.
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Json> {
-        self.0
-            .iter_mut()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value)
+        self.0.iter_mut().find(|(n, _)| n == name).map(|(_, value)| value)
     }
 
     /// Whether a member has this name.
@@ -97,11 +91,7 @@ impl Object {
     }
 
     /// The member of this name, made by `value` when it is not there.
-    pub fn get_or_insert_with(
-        &mut self,
-        name: impl Into<Name>,
-        value: impl FnOnce() -> Json,
-    ) -> &mut Json {
+    pub fn get_or_insert_with(&mut self, name: impl Into<Name>, value: impl FnOnce() -> Json) -> &mut Json {
         let name = name.into();
         let at = self.position(&name).unwrap_or_else(|| {
             self.0.push((name, value()));
@@ -137,8 +127,7 @@ impl Object {
 
     /// Linear: members come in order and the last value of a repeated name wins, in the place of the first.
     fn from_members(members: impl Iterator<Item = (Name, Json)>) -> Self {
-        let mut builder =
-            Builder::new(Self::with_capacity(members.size_hint().0.min(CAPACITY_MAX)));
+        let mut builder = Builder::new(Self::with_capacity(members.size_hint().0.min(CAPACITY_MAX)));
         members.for_each(|(name, value)| builder.push(name, value));
         builder.object
     }
@@ -146,11 +135,7 @@ impl Object {
 
 impl<N: Into<Name>> FromIterator<(N, Json)> for Object {
     fn from_iter<I: IntoIterator<Item = (N, Json)>>(members: I) -> Self {
-        Self::from_members(
-            members
-                .into_iter()
-                .map(|(name, value)| (name.into(), value)),
-        )
+        Self::from_members(members.into_iter().map(|(name, value)| (name.into(), value)))
     }
 }
 
@@ -171,10 +156,7 @@ struct Builder {
 
 impl Builder {
     fn new(object: Object) -> Self {
-        Self {
-            object,
-            places: None,
-        }
+        Self { object, places: None }
     }
 
     fn push(&mut self, name: Name, value: Json) {
@@ -183,13 +165,9 @@ impl Builder {
             self.object.insert(name, value);
             return;
         }
-        let places = self.places.get_or_insert_with(|| {
-            members
-                .iter()
-                .enumerate()
-                .map(|(at, (name, _))| (name.clone(), at))
-                .collect()
-        });
+        let places = self
+            .places
+            .get_or_insert_with(|| members.iter().enumerate().map(|(at, (name, _))| (name.clone(), at)).collect());
         match places.get(&name) {
             Some(&at) => members[at].1 = value,
             None => {
@@ -232,65 +210,37 @@ impl Json {
 
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// The truth value.
     pub fn as_bool(&self) -> Option<bool> {
-        if let Self::Bool(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
+        if let Self::Bool(value) = self { Some(*value) } else { None }
     }
 
     /// The number as it is written.
     pub fn as_number(&self) -> Option<&Number> {
-        if let Self::Number(number) = self {
-            Some(number)
-        } else {
-            None
-        }
+        if let Self::Number(number) = self { Some(number) } else { None }
     }
 
     /// The items of an array.
     pub fn as_array(&self) -> Option<&[Json]> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::Array(items) = self { Some(items) } else { None }
     }
 
     /// The items of an array, to be changed.
     pub fn as_array_mut(&mut self) -> Option<&mut Vec<Json>> {
-        if let Self::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Self::Array(items) = self { Some(items) } else { None }
     }
 
     /// The members of an object.
     pub fn as_object(&self) -> Option<&Object> {
-        if let Self::Object(object) = self {
-            Some(object)
-        } else {
-            None
-        }
+        if let Self::Object(object) = self { Some(object) } else { None }
     }
 
     /// The members of an object, to be changed.
     pub fn as_object_mut(&mut self) -> Option<&mut Object> {
-        if let Self::Object(object) = self {
-            Some(object)
-        } else {
-            None
-        }
+        if let Self::Object(object) = self { Some(object) } else { None }
     }
 
     /// A member of this object; `None` also when this is no object.
@@ -300,13 +250,11 @@ impl Json {
 
     /// The value at a path: names and zero-based indexes, `name[0].family` or `name.0.family`.
     pub fn at(&self, path: &str) -> Option<&Json> {
-        path.split(['.', '[', ']'])
-            .filter(|step| !step.is_empty())
-            .try_fold(self, |value, step| match value {
-                Self::Object(object) => object.get(step),
-                Self::Array(items) => items.get(step.parse::<usize>().ok()?),
-                Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => None,
-            })
+        path.split(['.', '[', ']']).filter(|step| !step.is_empty()).try_fold(self, |value, step| match value {
+            Self::Object(object) => object.get(step),
+            Self::Array(items) => items.get(step.parse::<usize>().ok()?),
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => None,
+        })
     }
 
     /// The text of the string at a path (see [`Json::at`]).
@@ -373,9 +321,7 @@ impl From<serde_json::Value> for Json {
             Value::String(text) => Self::String(text),
             Value::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
             Value::Object(map) => {
-                let members = map
-                    .into_iter()
-                    .map(|(name, value)| (intern(&name), Self::from(value)));
+                let members = map.into_iter().map(|(name, value)| (intern(&name), Self::from(value)));
                 Self::Object(Object::from_members(members))
             }
         }
@@ -390,12 +336,9 @@ impl From<Json> for serde_json::Value {
             Json::Number(number) => Self::Number(number),
             Json::String(text) => Self::String(text),
             Json::Array(items) => Self::Array(items.into_iter().map(Self::from).collect()),
-            Json::Object(object) => Self::Object(
-                object
-                    .into_iter()
-                    .map(|(name, value)| (name.into_owned(), value.into()))
-                    .collect(),
-            ),
+            Json::Object(object) => {
+                Self::Object(object.into_iter().map(|(name, value)| (name.into_owned(), value.into())).collect())
+            }
         }
     }
 }

@@ -85,10 +85,7 @@ impl SearchParameter {
     }
 
     fn value_error(&self, rule: &'static str) -> SearchError {
-        SearchError::Value {
-            parameter: self.name,
-            rule,
-        }
+        SearchError::Value { parameter: self.name, rule }
     }
 }
 
@@ -115,10 +112,7 @@ pub fn matches(
     if alternatives.len() > ALTERNATIVES_MAX {
         return Err(param.value_error("has too many alternatives"));
     }
-    if alternatives
-        .iter()
-        .any(|alternative| alternative.is_empty())
-    {
+    if alternatives.iter().any(|alternative| alternative.is_empty()) {
         return Err(param.value_error("must not be empty"));
     }
     match param.kind {
@@ -147,10 +141,7 @@ fn collect<'r>(value: &'r Json, path: &str, out: &mut Vec<&'r Json>) {
     match (found, filter) {
         (Json::Array(items), Some((key, wanted))) => {
             let fits = |item: &&Json| item.get(key).and_then(Json::as_str) == Some(wanted);
-            items
-                .iter()
-                .filter(fits)
-                .for_each(|item| collect(item, rest, out));
+            items.iter().filter(fits).for_each(|item| collect(item, rest, out));
         }
         _ => collect(found, rest, out),
     }
@@ -195,11 +186,7 @@ struct Token<'r> {
 }
 
 fn tokens<'r>(value: &'r Json, out: &mut Vec<Token<'r>>) {
-    let bare = |code| Token {
-        system: None,
-        code: Some(code),
-        is_bare: true,
-    };
+    let bare = |code| Token { system: None, code: Some(code), is_bare: true };
     match value {
         Json::String(text) => out.push(bare(text)),
         Json::Bool(true) => out.push(bare("true")),
@@ -221,11 +208,7 @@ fn token_of(object: &Object) -> Option<Token<'_>> {
     let code = text("code").or_else(|| text("value"));
     let system = text("system");
     let is_bare = system.is_some_and(|system| !system.contains(':'));
-    (code.is_some() || system.is_some()).then_some(Token {
-        system,
-        code,
-        is_bare,
-    })
+    (code.is_some() || system.is_some()).then_some(Token { system, code, is_bare })
 }
 
 fn token(
@@ -239,20 +222,14 @@ fn token(
         Some("not") => true,
         Some("text") => return Ok(token_text(values, alternatives)),
         Some(_) => {
-            return Err(SearchError::Modifier {
-                parameter: param.name,
-            });
+            return Err(SearchError::Modifier { parameter: param.name });
         }
     };
     let mut found = Vec::new();
     if param.name == "deceased" {
         // `deceased` asks for a fact: any date of death says yes, no element says no.
         let dead = values.iter().any(|value| **value != Json::Bool(false));
-        found.push(Token {
-            system: None,
-            code: Some(if dead { "true" } else { "false" }),
-            is_bare: true,
-        });
+        found.push(Token { system: None, code: Some(if dead { "true" } else { "false" }), is_bare: true });
     } else {
         values.iter().for_each(|value| tokens(value, &mut found));
     }
@@ -288,49 +265,22 @@ fn token_text(values: &[&Json], alternatives: &[&str]) -> bool {
     for value in values {
         texts.extend(value.get("text").and_then(Json::as_str));
         texts.extend(value.get("display").and_then(Json::as_str));
-        let codings = value
-            .get("coding")
-            .and_then(Json::as_array)
-            .unwrap_or_default();
-        texts.extend(
-            codings
-                .iter()
-                .filter_map(|coding| coding.get("display")?.as_str()),
-        );
+        let codings = value.get("coding").and_then(Json::as_array).unwrap_or_default();
+        texts.extend(codings.iter().filter_map(|coding| coding.get("display")?.as_str()));
     }
-    let wanted: Vec<_> = alternatives
-        .iter()
-        .map(|text| fold(&unescape(text)))
-        .collect();
-    texts
-        .iter()
-        .map(|text| fold(text))
-        .any(|text| wanted.iter().any(|w| text.starts_with(w.as_str())))
+    let wanted: Vec<_> = alternatives.iter().map(|text| fold(&unescape(text))).collect();
+    texts.iter().map(|text| fold(text)).any(|text| wanted.iter().any(|w| text.starts_with(w.as_str())))
 }
 
 /// The parts of a HumanName or Address that a string search looks at.
-const STRING_PARTS: [&str; 11] = [
-    "text",
-    "family",
-    "given",
-    "prefix",
-    "suffix",
-    "line",
-    "city",
-    "district",
-    "state",
-    "postalCode",
-    "country",
-];
+const STRING_PARTS: [&str; 11] =
+    ["text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "postalCode", "country"];
 
 fn strings<'r>(value: &'r Json, out: &mut Vec<&'r str>) {
     match value {
         Json::String(text) => out.push(text),
         Json::Object(object) => {
-            STRING_PARTS
-                .iter()
-                .filter_map(|name| object.get(name))
-                .for_each(|part| strings(part, out));
+            STRING_PARTS.iter().filter_map(|name| object.get(name)).for_each(|part| strings(part, out));
         }
         Json::Array(items) => items.iter().for_each(|item| out.extend(item.as_str())),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
@@ -349,23 +299,16 @@ fn string(
     let fits: fn(&str, &str) -> bool = match modifier {
         Some("exact") => {
             let wanted: Vec<_> = wanted.collect();
-            return Ok(found
-                .iter()
-                .any(|text| wanted.iter().any(|wanted| wanted == text)));
+            return Ok(found.iter().any(|text| wanted.iter().any(|wanted| wanted == text)));
         }
         None => |text, wanted| text.starts_with(wanted),
         Some("contains") => |text, wanted| text.contains(wanted),
         Some(_) => {
-            return Err(SearchError::Modifier {
-                parameter: param.name,
-            });
+            return Err(SearchError::Modifier { parameter: param.name });
         }
     };
     let wanted: Vec<_> = wanted.map(|text| fold(&text)).collect();
-    Ok(found
-        .iter()
-        .map(|text| fold(text))
-        .any(|text| wanted.iter().any(|wanted| fits(&text, wanted))))
+    Ok(found.iter().map(|text| fold(text)).any(|text| wanted.iter().any(|wanted| fits(&text, wanted))))
 }
 
 /// The span of a date, dateTime, instant or Period; a Period without an end is open.
@@ -378,12 +321,8 @@ fn span(value: &Json) -> Option<(i64, i64)> {
             if start.is_none() && end.is_none() {
                 return None;
             }
-            let from = start.map_or(Some(i64::MIN), |text| {
-                date::date_range(text).map(|span| span.0)
-            })?;
-            let to = end.map_or(Some(i64::MAX), |text| {
-                date::date_range(text).map(|span| span.1)
-            })?;
+            let from = start.map_or(Some(i64::MIN), |text| date::date_range(text).map(|span| span.0))?;
+            let to = end.map_or(Some(i64::MAX), |text| date::date_range(text).map(|span| span.1))?;
             Some((from, to))
         }
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::Array(_) => None,
@@ -397,21 +336,15 @@ fn dates(
     modifier: Option<&str>,
 ) -> Result<bool, SearchError> {
     if modifier.is_some() {
-        return Err(SearchError::Modifier {
-            parameter: param.name,
-        });
+        return Err(SearchError::Modifier { parameter: param.name });
     }
     let found: Vec<_> = values.iter().filter_map(|value| span(value)).collect();
     for alternative in alternatives {
-        let letters = alternative
-            .bytes()
-            .take_while(u8::is_ascii_lowercase)
-            .count();
+        let letters = alternative.bytes().take_while(u8::is_ascii_lowercase).count();
         let (prefix, text) = alternative.split_at(letters);
         // A `+` in a query string arrives as a space when the client forgot to encode it.
         let wanted = date::date_range(text).or_else(|| date::date_range(&text.replace(' ', "+")));
-        let (from, to) =
-            wanted.ok_or_else(|| param.value_error("must be a date with or without a prefix"))?;
+        let (from, to) = wanted.ok_or_else(|| param.value_error("must be a date with or without a prefix"))?;
         let equal = |span: (i64, i64)| from <= span.0 && span.1 <= to;
         let hit = |&span: &(i64, i64)| match prefix {
             "" | "eq" => Some(equal(span)),
@@ -424,14 +357,11 @@ fn dates(
             "sa" => Some(span.0 >= to),
             "eb" => Some(span.1 <= from),
             // Without a clock the tenth of the distance to now is unknown: as much as is written, on either side.
-            "ap" => Some(
-                span.0 < to.saturating_add(to - from) && span.1 > from.saturating_sub(to - from),
-            ),
+            "ap" => Some(span.0 < to.saturating_add(to - from) && span.1 > from.saturating_sub(to - from)),
             _ => None,
         };
         if hit(&(from, to)).is_none() {
-            return Err(param
-                .value_error("must have one of the prefixes eq, ne, gt, lt, ge, le, sa, eb, ap"));
+            return Err(param.value_error("must have one of the prefixes eq, ne, gt, lt, ge, le, sa, eb, ap"));
         }
         if found.iter().any(|span| hit(span) == Some(true)) {
             return Ok(true);
@@ -449,23 +379,15 @@ fn references(
     let target = match modifier {
         None => param.target,
         Some("identifier") => {
-            let identifiers: Vec<_> = values
-                .iter()
-                .filter_map(|value| value.get("identifier"))
-                .collect();
+            let identifiers: Vec<_> = values.iter().filter_map(|value| value.get("identifier")).collect();
             return token(param, &identifiers, alternatives, None);
         }
         Some(name) if super::r4().is_resource_type(name) => Some(name),
         Some(_) => {
-            return Err(SearchError::Modifier {
-                parameter: param.name,
-            });
+            return Err(SearchError::Modifier { parameter: param.name });
         }
     };
-    let found: Vec<_> = values
-        .iter()
-        .filter_map(|value| value.get("reference")?.as_str())
-        .collect();
+    let found: Vec<_> = values.iter().filter_map(|value| value.get("reference")?.as_str()).collect();
     let hit = |wanted: &&str| {
         let wanted = unescape(wanted);
         found.iter().any(|text| refers(text, &wanted, target))

@@ -42,9 +42,7 @@ impl Table {
     /// A resource type, data type or backbone type (`Patient.contact`) whose elements are known.
     pub fn type_named(&self, name: &str) -> Option<&'static Type> {
         let types = self.types;
-        self.by_name
-            .find(name, |at| types[at].name)
-            .map(|at| &types[at])
+        self.by_name.find(name, |at| types[at].name).map(|at| &types[at])
     }
 
     /// Every type in the table.
@@ -65,9 +63,7 @@ impl Table {
     /// The shared copy of an element name, if it is one.
     pub fn intern(&self, name: &str) -> Option<&'static str> {
         let names = self.names;
-        self.by_element_name
-            .find(name, |at| names[at])
-            .map(|at| names[at])
+        self.by_element_name.find(name, |at| names[at]).map(|at| names[at])
     }
 
     /// For a hint: the element of a type, or for an unknown type the type, whose name is nearest to `name`.
@@ -130,9 +126,7 @@ impl Type {
     /// An element by its name in JSON. A choice is found under each concrete name (`valueQuantity`), not as `value`.
     pub fn element(&self, name: &str) -> Option<&'static Element> {
         let elements = self.elements;
-        self.by_name
-            .find(name, |at| elements[at].name)
-            .map(|at| &elements[at])
+        self.by_name.find(name, |at| elements[at].name).map(|at| &elements[at])
     }
 
     /// The elements in the order of the definition; a choice has one for each of its types.
@@ -293,9 +287,7 @@ impl ValueSet {
 
     /// Whether a code of a system is in the set.
     pub fn contains_coding(&self, system: &str, code: &str) -> bool {
-        self.systems
-            .iter()
-            .any(|(name, codes)| *name == system && codes.binary_search(&code).is_ok())
+        self.systems.iter().any(|(name, codes)| *name == system && codes.binary_search(&code).is_ok())
     }
 }
 
@@ -340,38 +332,15 @@ mod tests {
         assert!(name.many() && name.min() == 0);
         assert_eq!(name.type_name(), "HumanName");
         let gender = patient.element("gender").unwrap();
-        assert_eq!(
-            gender.binding().unwrap(),
-            ["female", "male", "other", "unknown"]
-        );
+        assert_eq!(gender.binding().unwrap(), ["female", "male", "other", "unknown"]);
         let deceased = patient.element("deceasedDateTime").unwrap();
-        assert_eq!(
-            (deceased.choice(), deceased.kind()),
-            (Some("deceased"), Kind::Primitive(Primitive::DateTime))
-        );
+        assert_eq!((deceased.choice(), deceased.kind()), (Some("deceased"), Kind::Primitive(Primitive::DateTime)));
         assert!(patient.element("deceased").is_none());
         let general = patient.element("generalPractitioner").unwrap();
-        assert_eq!(
-            general.targets(),
-            ["Organization", "Practitioner", "PractitionerRole"]
-        );
-        assert_eq!(
-            patient.element("contact").unwrap().type_name(),
-            "Patient.contact"
-        );
-        assert_eq!(
-            r4().resource_type("Observation")
-                .unwrap()
-                .element("status")
-                .unwrap()
-                .min(),
-            1
-        );
-        let entry_link = r4()
-            .type_named("Bundle.entry")
-            .unwrap()
-            .element("link")
-            .unwrap();
+        assert_eq!(general.targets(), ["Organization", "Practitioner", "PractitionerRole"]);
+        assert_eq!(patient.element("contact").unwrap().type_name(), "Patient.contact");
+        assert_eq!(r4().resource_type("Observation").unwrap().element("status").unwrap().min(), 1);
+        let entry_link = r4().type_named("Bundle.entry").unwrap().element("link").unwrap();
         assert_eq!(entry_link.type_name(), "Bundle.link");
     }
 
@@ -390,21 +359,13 @@ mod tests {
         let is_element = |line: &&str| !line.starts_with(['#', 'R', 'V', 'S', 'T']);
         let elements: usize = r4().types().iter().map(|t| t.elements().len()).sum();
         assert_eq!(elements, text.lines().filter(is_element).count());
-        assert_eq!(
-            r4().types().len(),
-            text.lines().filter(|line| line.starts_with("T ")).count()
-        );
+        assert_eq!(r4().types().len(), text.lines().filter(|line| line.starts_with("T ")).count());
         for t in r4().types() {
             // Presence bits: `id` has the first, and a type has no more than 64.
             assert!(t.elements()[0].name() == "id" && t.elements().iter().all(|e| e.slot < 64));
             assert_eq!(r4().type_named(t.name()).unwrap().name(), t.name());
             for e in t.elements() {
-                assert!(
-                    std::ptr::eq(t.element(e.name()).unwrap(), e),
-                    "{}.{}",
-                    t.name(),
-                    e.name()
-                );
+                assert!(std::ptr::eq(t.element(e.name()).unwrap(), e), "{}.{}", t.name(), e.name());
                 assert_eq!(r4().intern(e.name()), Some(e.name()));
                 assert!(matches!(e.kind(), Kind::Complex(_)) == e.value_type().is_some());
                 assert!(e.targets().iter().all(|name| r4().is_resource_type(name)));

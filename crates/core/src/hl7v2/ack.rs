@@ -62,9 +62,7 @@ pub fn render(to: Option<&Message>, ack: &Ack, now_micros: i64) -> Vec<u8> {
 pub fn render_unparsed(frame: &[u8], ack: &Ack, now_micros: i64) -> Vec<u8> {
     let head = &frame[..frame.len().min(HEADER_BYTES_MAX)];
     let header = memchr::memmem::find(head, b"MSH").map(|at| &head[at..]);
-    header
-        .map_or_else(Header::default, Header::salvage)
-        .answer(ack, now_micros)
+    header.map_or_else(Header::default, Header::salvage).answer(ack, now_micros)
 }
 
 /// What the answer takes from the sender's header, as raw bytes in its own delimiters.
@@ -117,10 +115,7 @@ impl Header {
 
     /// From bytes that start with `MSH` but are no message.
     fn salvage(header: &[u8]) -> Self {
-        let line = header
-            .split(|&b| b == b'\r' || b == b'\n')
-            .next()
-            .unwrap_or_default();
+        let line = header.split(|&b| b == b'\r' || b == b'\n').next().unwrap_or_default();
         let Some(&separator) = line.get(3).filter(|b| b.is_ascii_punctuation()) else {
             return Self::default();
         };
@@ -132,11 +127,7 @@ impl Header {
         // Piece n of the line is MSH-(n + 1). What is not in our delimiters is not repeated.
         let control_id = fields.nth(9).map(echo).unwrap_or_default();
         match separators.field == separator {
-            true => Self {
-                separators,
-                control_id,
-                ..Self::default()
-            },
+            true => Self { separators, control_id, ..Self::default() },
             false => Self::default(),
         }
     }
@@ -154,11 +145,8 @@ impl Header {
         .filter(|&byte| byte != Separators::UNUSED)
         .collect();
         let time = hl7_from_micros(now_micros);
-        let control_id = format!(
-            "FW-{}{:06}",
-            hl7_digits(now_micros.div_euclid(1_000_000)),
-            now_micros.rem_euclid(1_000_000)
-        );
+        let control_id =
+            format!("FW-{}{:06}", hl7_digits(now_micros.div_euclid(1_000_000)), now_micros.rem_euclid(1_000_000));
         let mut kind = b"ACK".to_vec();
         if !self.trigger.is_empty() && separators.component != Separators::UNUSED {
             kind.push(separators.component);
@@ -192,9 +180,7 @@ impl Header {
 
     /// Our own text in the sender's delimiters and character set.
     fn text(&self, text: &str) -> Vec<u8> {
-        self.charset
-            .encode(&escape(text, &self.separators))
-            .into_owned()
+        self.charset.encode(&escape(text, &self.separators)).into_owned()
     }
 }
 
@@ -207,11 +193,7 @@ fn echo(raw: &[u8]) -> Vec<u8> {
     if raw == b"\"\"" {
         return Vec::new();
     }
-    raw.iter()
-        .copied()
-        .filter(|&b| b >= b' ')
-        .take(ECHO_BYTES_MAX)
-        .collect()
+    raw.iter().copied().filter(|&b| b >= b' ').take(ECHO_BYTES_MAX).collect()
 }
 
 #[cfg(test)]
@@ -235,14 +217,7 @@ mod tests {
     fn accepted() {
         let to = message("MSH|^~\\&|PAS^1^ISO|RXX|HL7API|PKB|20240403||ADT^A28|ID 1|T|2.5\r");
         check(
-            &render(
-                Some(&to),
-                &Ack {
-                    code: AckCode::AA,
-                    text: None,
-                },
-                NOW,
-            ),
+            &render(Some(&to), &Ack { code: AckCode::AA, text: None }, NOW),
             "MSH|^~\\&|FAIRWAY|PKB|PAS^1^ISO|RXX|20240403093015+0000||ACK^A28|FW-20240403093015000042|T|2.5\r\
              MSA|AA|ID 1\r",
         );
@@ -253,14 +228,7 @@ mod tests {
         let to = message("MSH$*~\\@$PAS\rEVN$A31\r");
         let text = Some("a|b$c*d\re".to_owned());
         check(
-            &render(
-                Some(&to),
-                &Ack {
-                    code: AckCode::AR,
-                    text,
-                },
-                NOW,
-            ),
+            &render(Some(&to), &Ack { code: AckCode::AR, text }, NOW),
             "MSH$*~\\@$FAIRWAY$FAIRWAY$PAS$$20240403093015+0000$$ACK*A31$FW-20240403093015000042$P$2.4\r\
              MSA$AR$$a|b\\F\\c\\S\\d\\X0D\\e\r",
         );
@@ -268,10 +236,7 @@ mod tests {
 
     #[test]
     fn unreadable_bytes_are_answered() {
-        let ack = Ack {
-            code: AckCode::AE,
-            text: Some("no".to_owned()),
-        };
+        let ack = Ack { code: AckCode::AE, text: Some("no".to_owned()) };
         let plain = "MSH|^~\\&|FAIRWAY|FAIRWAY|||20240403093015+0000||ACK|FW-20240403093015000042|P|2.4\r\
                      MSA|AE||no\r";
         check(&render(None, &ack, NOW), plain);
@@ -279,38 +244,22 @@ mod tests {
             check(&render_unparsed(frame.as_bytes(), &ack, NOW), plain);
         }
         let named = plain.replace("||no", "|ID7|no");
-        check(
-            &render_unparsed(b"MSH||PAS|RXX|||2024||ADT^A28|ID7|P", &ack, NOW),
-            &named,
-        );
-        check(
-            &render_unparsed(b"junk\rMSH|^~\\&|PAS|RXX|||2024||ADT^A28|ID7", &ack, NOW),
-            &named,
-        );
+        check(&render_unparsed(b"MSH||PAS|RXX|||2024||ADT^A28|ID7|P", &ack, NOW), &named);
+        check(&render_unparsed(b"junk\rMSH|^~\\&|PAS|RXX|||2024||ADT^A28|ID7", &ack, NOW), &named);
     }
 
     #[test]
     fn what_is_repeated_is_bounded() {
         let long = format!("MSH|^~\\&|||||||ADT^A28|{}\r", "x".repeat(100_000));
         let to = Message::parse(long.into(), &ParseOptions::default()).unwrap();
-        let ack = render(
-            Some(&to),
-            &Ack {
-                code: AckCode::AA,
-                text: None,
-            },
-            NOW,
-        );
+        let ack = render(Some(&to), &Ack { code: AckCode::AA, text: None }, NOW);
         assert!(ack.len() < 1000);
     }
 
     #[test]
     fn the_answer_is_a_message() {
         let to = message("MSH|^~\\&#|PAS|RXX|||2024||SIU^S12|9|P|2.8|||||||8859/1\rPV1||\u{e9}\r");
-        let ack = Ack {
-            code: AckCode::AR,
-            text: Some("SCH-1.1 is missing".to_owned()),
-        };
+        let ack = Ack { code: AckCode::AR, text: Some("SCH-1.1 is missing".to_owned()) };
         let bytes = render(Some(&to), &ack, NOW);
         let answer = Message::parse(bytes.into(), &ParseOptions::default()).unwrap();
         assert_eq!(answer.warnings(), []);

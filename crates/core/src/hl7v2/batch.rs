@@ -30,9 +30,7 @@ impl Iterator for Messages {
             return None;
         }
         let start = self.at;
-        let end = next_line(&self.batch, start + 3, |line| {
-            is_header(line) || is_envelope(line)
-        });
+        let end = next_line(&self.batch, start + 3, |line| is_header(line) || is_envelope(line));
         self.at = match is_header(&self.batch[end..]) {
             true => end,
             false => next_line(&self.batch, end, is_header),
@@ -79,13 +77,8 @@ fn is_header(line: &[u8]) -> bool {
 }
 
 fn is_envelope(line: &[u8]) -> bool {
-    let named = [b"FHS", b"BHS", b"BTS", b"FTS"]
-        .iter()
-        .any(|name| line.starts_with(*name));
-    named
-        && line
-            .get(3)
-            .is_none_or(|&b| b.is_ascii_punctuation() || b <= b' ')
+    let named = [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| line.starts_with(*name));
+    named && line.get(3).is_none_or(|&b| b.is_ascii_punctuation() || b <= b' ')
 }
 
 #[cfg(test)]
@@ -101,30 +94,12 @@ mod tests {
     fn batches_split() {
         check("", &[]);
         check("MSH|a\rPID|1\r", &["MSH|a\rPID|1\r"]);
-        check(
-            "MSH|a\rPID|1\n\nMSH|b\n \n\u{feff}MSH|c\u{bf}\n",
-            &["MSH|a\rPID|1\n", "MSH|b\n", "MSH|c\u{bf}\n"],
-        );
-        check(
-            "FHS|^\rBHS|^\rMSH|a\rPID|1\rMSH|b\rBTS|2\rFTS|1\r",
-            &["MSH|a\rPID|1\r", "MSH|b\r"],
-        );
-        check(
-            "MSH|a\r\nPID|1\r\n\r\nMSH|b",
-            &["MSH|a\r\nPID|1\r\n", "MSH|b"],
-        );
-        check(
-            "\x0bMSH|a\r\x1c\r\x0bMSH|b\r\x1c\r",
-            &["MSH|a\r", "MSH|b\r"],
-        );
-        check(
-            "\u{feff}MSH|a\rNTE|MSH|\rMSHX\r",
-            &["MSH|a\rNTE|MSH|\rMSHX\r"],
-        );
-        check(
-            "BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r",
-            &["MSH|a\r", "MSH|b\r"],
-        );
+        check("MSH|a\rPID|1\n\nMSH|b\n \n\u{feff}MSH|c\u{bf}\n", &["MSH|a\rPID|1\n", "MSH|b\n", "MSH|c\u{bf}\n"]);
+        check("FHS|^\rBHS|^\rMSH|a\rPID|1\rMSH|b\rBTS|2\rFTS|1\r", &["MSH|a\rPID|1\r", "MSH|b\r"]);
+        check("MSH|a\r\nPID|1\r\n\r\nMSH|b", &["MSH|a\r\nPID|1\r\n", "MSH|b"]);
+        check("\x0bMSH|a\r\x1c\r\x0bMSH|b\r\x1c\r", &["MSH|a\r", "MSH|b\r"]);
+        check("\u{feff}MSH|a\rNTE|MSH|\rMSHX\r", &["MSH|a\rNTE|MSH|\rMSHX\r"]);
+        check("BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r", &["MSH|a\r", "MSH|b\r"]);
         check("FHS|^\rFTS|0\r", &[]);
         check("no messages\rat all", &[]);
     }

@@ -35,11 +35,7 @@ impl Charset {
         if label.len() > 40 {
             return None;
         }
-        let name: String = label
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_uppercase())
-            .collect();
+        let name: String = label.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
         Some(match name.as_str() {
             "ASCII" | "USASCII" | "ISOIR6" => Self::Ascii,
             "UNICODEUTF8" | "UTF8" | "UNICODE" => Self::Utf8,
@@ -88,15 +84,12 @@ impl Charset {
                 let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
                 for chunk in bytes.utf8_chunks() {
                     text.push_str(chunk.valid());
-                    let (rest, _) =
-                        encoding_rs::WINDOWS_1252.decode_without_bom_handling(chunk.invalid());
+                    let (rest, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(chunk.invalid());
                     text.push_str(&rest);
                 }
                 (Cow::Owned(text), true)
             }
-            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
-                self.one_byte().decode_without_bom_handling(bytes)
-            }
+            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => self.one_byte().decode_without_bom_handling(bytes),
         }
     }
 
@@ -109,21 +102,13 @@ impl Charset {
         }
         match self {
             Self::Utf8 | Self::Utf16 => Cow::Borrowed(text.as_bytes()),
-            Self::Ascii => Cow::Owned(
-                text.chars()
-                    .map(|c| if c.is_ascii() { c as u8 } else { b'?' })
-                    .collect(),
-            ),
+            Self::Ascii => Cow::Owned(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()),
             Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
                 let mut bytes = Vec::with_capacity(text.len());
                 let mut one = [0u8; 4];
                 for c in text.chars() {
                     let (encoded, _, unmappable) = self.one_byte().encode(c.encode_utf8(&mut one));
-                    if unmappable {
-                        bytes.push(b'?')
-                    } else {
-                        bytes.extend_from_slice(&encoded)
-                    }
+                    if unmappable { bytes.push(b'?') } else { bytes.extend_from_slice(&encoded) }
                 }
                 Cow::Owned(bytes)
             }
@@ -133,11 +118,10 @@ impl Charset {
     /// The table of a one-byte set; Windows-1252 for every other.
     fn one_byte(&self) -> &'static Encoding {
         match self {
-            Self::Iso8859(part) => Encoding::for_label(format!("iso-8859-{part}").as_bytes())
-                .unwrap_or(encoding_rs::WINDOWS_1252),
-            Self::Ascii | Self::Utf8 | Self::Utf16 | Self::Latin1 | Self::Windows1252 => {
-                encoding_rs::WINDOWS_1252
+            Self::Iso8859(part) => {
+                Encoding::for_label(format!("iso-8859-{part}").as_bytes()).unwrap_or(encoding_rs::WINDOWS_1252)
             }
+            Self::Ascii | Self::Utf8 | Self::Utf16 | Self::Latin1 | Self::Windows1252 => encoding_rs::WINDOWS_1252,
         }
     }
 }
@@ -149,11 +133,7 @@ pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<String> {
         [0xFE, 0xFF, ..] | [0, b'M', 0, b'S', ..] | [0, b'F' | b'B', 0, b'H', ..] => false,
         _ => return None,
     };
-    let encoding = if little {
-        encoding_rs::UTF_16LE
-    } else {
-        encoding_rs::UTF_16BE
-    };
+    let encoding = if little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
     // `decode` takes the byte order mark off.
     Some(encoding.decode(bytes).0.into_owned())
 }
@@ -183,52 +163,26 @@ mod tests {
 
     #[test]
     fn one_byte_sets_decode() {
-        assert_eq!(
-            Charset::Latin1.decode(b"Z\xFCrich"),
-            ("Zürich".into(), false)
-        );
-        assert_eq!(
-            Charset::Latin1.decode(b"\x80 5 \x93x\x94"),
-            ("€ 5 “x”".into(), false)
-        );
+        assert_eq!(Charset::Latin1.decode(b"Z\xFCrich"), ("Zürich".into(), false));
+        assert_eq!(Charset::Latin1.decode(b"\x80 5 \x93x\x94"), ("€ 5 “x”".into(), false));
         assert_eq!(Charset::Iso8859(15).decode(b"\xA4"), ("€".into(), false));
-        assert_eq!(
-            Charset::Iso8859(2).decode(b"\xA3\xF3d\xBC"),
-            ("Łódź".into(), false)
-        );
+        assert_eq!(Charset::Iso8859(2).decode(b"\xA3\xF3d\xBC"), ("Łódź".into(), false));
     }
 
     #[test]
     fn a_lying_label_is_seen_through() {
-        assert_eq!(
-            Charset::Latin1.decode("Siân".as_bytes()),
-            ("Siân".into(), true)
-        );
-        assert_eq!(
-            Charset::Ascii.decode("Siân".as_bytes()),
-            ("Siân".into(), true)
-        );
-        assert_eq!(
-            Charset::Utf8.decode("Siân".as_bytes()),
-            ("Siân".into(), false)
-        );
+        assert_eq!(Charset::Latin1.decode("Siân".as_bytes()), ("Siân".into(), true));
+        assert_eq!(Charset::Ascii.decode("Siân".as_bytes()), ("Siân".into(), true));
+        assert_eq!(Charset::Utf8.decode("Siân".as_bytes()), ("Siân".into(), false));
         assert_eq!(Charset::Utf8.decode(b"Si\xE2n"), ("Siân".into(), true));
         assert_eq!(Charset::Ascii.decode(b"Si\xE2n"), ("Siân".into(), true));
         // One broken byte does not spoil the others.
-        assert_eq!(
-            Charset::Utf8.decode(b"Zo\xC3\xAB Si\xE2n"),
-            ("Zoë Siân".into(), true)
-        );
+        assert_eq!(Charset::Utf8.decode(b"Zo\xC3\xAB Si\xE2n"), ("Zoë Siân".into(), true));
     }
 
     #[test]
     fn encode_is_the_way_back() {
-        for charset in [
-            Charset::Utf8,
-            Charset::Latin1,
-            Charset::Iso8859(15),
-            Charset::Windows1252,
-        ] {
+        for charset in [Charset::Utf8, Charset::Latin1, Charset::Iso8859(15), Charset::Windows1252] {
             assert_eq!(charset.decode(&charset.encode("Siân Zoë")).0, "Siân Zoë");
         }
         assert_eq!(Charset::Latin1.encode("Łódź").as_ref(), b"?\xF3d?");

@@ -47,18 +47,10 @@ impl fmt::Display for ParseErrorKind {
         f.write_str(match self {
             Self::Empty => "the message is empty; send at least an MSH segment",
             Self::NoHeader => "the message does not start with MSH; send the MSH segment first",
-            Self::BatchEnvelope => {
-                "this is a batch (FHS or BHS); split it and send its messages one by one"
-            }
-            Self::SecondHeader => {
-                "a second MSH stands inside the message; send one message per frame"
-            }
-            Self::FieldSeparator => {
-                "MSH-1 is missing or no delimiter; start the message with MSH|^~\\&|"
-            }
-            Self::EncodingCharactersMissing => {
-                "MSH-2 is empty; send the encoding characters, as in MSH|^~\\&|"
-            }
+            Self::BatchEnvelope => "this is a batch (FHS or BHS); split it and send its messages one by one",
+            Self::SecondHeader => "a second MSH stands inside the message; send one message per frame",
+            Self::FieldSeparator => "MSH-1 is missing or no delimiter; start the message with MSH|^~\\&|",
+            Self::EncodingCharactersMissing => "MSH-2 is empty; send the encoding characters, as in MSH|^~\\&|",
             Self::EncodingCharacters => {
                 "MSH-2 holds characters that cannot be delimiters; send punctuation, as in ^~\\&"
             }

@@ -39,9 +39,7 @@ pub fn unescape<'t>(text: &'t str, separators: &Separators) -> Cow<'t, str> {
 /// Line breaks become `\X0D\` and `\X0A\`, so that [`unescape`] gives the same text back. When
 /// the message declares no escape character, such characters become blanks.
 pub fn escape<'t>(text: &'t str, separators: &Separators) -> Cow<'t, str> {
-    let special = |c: char| {
-        u8::try_from(c).is_ok_and(|byte| byte < b' ' || letter(byte, separators).is_some())
-    };
+    let special = |c: char| u8::try_from(c).is_ok_and(|byte| byte < b' ' || letter(byte, separators).is_some());
     if !text.contains(special) {
         return Cow::Borrowed(text);
     }
@@ -80,11 +78,7 @@ fn letter(byte: u8, separators: &Separators) -> Option<char> {
 
 /// `raw` with its escape sequences resolved, still in the message's character set;
 /// `None` when there are none.
-pub(super) fn unescape_bytes(
-    raw: &[u8],
-    separators: &Separators,
-    layout: Layout,
-) -> Option<Vec<u8>> {
+pub(super) fn unescape_bytes(raw: &[u8], separators: &Separators, layout: Layout) -> Option<Vec<u8>> {
     let mark = separators.escape;
     if mark == Separators::UNUSED {
         return None;
@@ -134,11 +128,7 @@ fn resolve(body: &[u8], separators: &Separators, layout: Layout, out: &mut Vec<u
 }
 
 fn or(declared: u8, standard: u8) -> u8 {
-    if declared == Separators::UNUSED {
-        standard
-    } else {
-        declared
-    }
+    if declared == Separators::UNUSED { standard } else { declared }
 }
 
 fn hex(digits: &[u8], out: &mut Vec<u8>) -> bool {
@@ -150,11 +140,7 @@ fn hex(digits: &[u8], out: &mut Vec<u8>) -> bool {
         b'0'..=b'9' => digit - b'0',
         letter => (letter | 0x20) - b'a' + 10,
     };
-    out.extend(
-        digits
-            .chunks_exact(2)
-            .map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])),
-    );
+    out.extend(digits.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])));
     true
 }
 
@@ -205,10 +191,7 @@ mod tests {
         check(r"\X0D\\X0A\", "\r\n");
         check(r"\XC3\\XA9\ \XE9\", "é é");
         check(r"\H\bold\N\ plain", "bold plain");
-        check(
-            r"one\.br\two\.BR\three\.sp\four\.sp 2\five\.sp+3\six",
-            "one\ntwo\nthree\nfour\n\nfive\n\n\nsix",
-        );
+        check(r"one\.br\two\.BR\three\.sp\four\.sp 2\five\.sp+3\six", "one\ntwo\nthree\nfour\n\nfive\n\n\nsix");
         check(r"\.in+4\a\.ti 2\b\.fi\c\.nf\d\.ce\e", "abcd\ne");
     }
 
@@ -243,27 +226,17 @@ mod tests {
 
     #[test]
     fn the_declared_delimiters_are_used() {
-        let separators = Separators {
-            field: b'$',
-            component: b'*',
-            ..Separators::STANDARD
-        };
+        let separators = Separators { field: b'$', component: b'*', ..Separators::STANDARD };
         assert_eq!(unescape(r"\F\\S\", &separators), "$*");
         assert_eq!(escape("$*|^", &separators), r"\F\\S\|^");
-        let none = Separators {
-            escape: Separators::UNUSED,
-            ..separators
-        };
+        let none = Separators { escape: Separators::UNUSED, ..separators };
         assert_eq!(unescape(r"\F\", &none), r"\F\");
         assert_eq!(escape("a$b", &none), "a b");
     }
 
     #[test]
     fn layout_is_bounded() {
-        assert_eq!(
-            unescape(r"\.sp 99999999\", &Separators::STANDARD).len(),
-            LAYOUT_MAX
-        );
+        assert_eq!(unescape(r"\.sp 99999999\", &Separators::STANDARD).len(), LAYOUT_MAX);
         check(r"\.sp 99999999999999999999\", r"\.sp 99999999999999999999\");
     }
 

@@ -35,52 +35,30 @@ pub(super) enum Kind {
 }
 
 const fn one(name: Name) -> Item {
-    Item {
-        kind: Kind::Segment(name),
-        repeats: false,
-    }
+    Item { kind: Kind::Segment(name), repeats: false }
 }
 
 const fn many(name: Name) -> Item {
-    Item {
-        kind: Kind::Segment(name),
-        repeats: true,
-    }
+    Item { kind: Kind::Segment(name), repeats: true }
 }
 
 const fn group(group: &'static Group) -> Item {
-    Item {
-        kind: Kind::Group(group),
-        repeats: false,
-    }
+    Item { kind: Kind::Group(group), repeats: false }
 }
 
 const fn groups(group: &'static Group) -> Item {
-    Item {
-        kind: Kind::Group(group),
-        repeats: true,
-    }
+    Item { kind: Kind::Group(group), repeats: true }
 }
 
 type Openers = &'static [Name];
 type Items = &'static [Item];
 
 const fn ordered(name: &'static str, openers: Openers, items: Items) -> Group {
-    Group {
-        name,
-        openers,
-        ordered: true,
-        items,
-    }
+    Group { name, openers, ordered: true, items }
 }
 
 const fn unordered(name: &'static str, openers: Openers, items: Items) -> Group {
-    Group {
-        name,
-        openers,
-        ordered: false,
-        items,
-    }
+    Group { name, openers, ordered: false, items }
 }
 
 /// The structure of a message by MSH-9.1 and the trigger event. MSH-9.3 is not asked: senders
@@ -91,17 +69,14 @@ pub(super) fn of_message(code: &str, trigger: &str) -> &'static Group {
         ("ADT", "A45") => &ADT_MOVE,
         (
             "ADT",
-            "A18" | "A30" | "A34" | "A35" | "A36" | "A39" | "A40" | "A41" | "A42" | "A43" | "A44"
-            | "A46" | "A47" | "A48" | "A49" | "A50" | "A51",
+            "A18" | "A30" | "A34" | "A35" | "A36" | "A39" | "A40" | "A41" | "A42" | "A43" | "A44" | "A46" | "A47"
+            | "A48" | "A49" | "A50" | "A51",
         ) => &ADT_MERGE,
         ("ADT" | "BAR", _) => &ADT,
         ("SIU", _) => &SIU,
         ("ORU" | "OUL", _) => &ORU,
         ("MDM", _) => &MDM,
-        (
-            "ORM" | "OML" | "OMG" | "OMI" | "OMP" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG",
-            _,
-        ) => &ORDERS,
+        ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
         ("VXU" | "VXR", _) => &VXU,
         _ => &UNKNOWN,
     }
@@ -109,37 +84,18 @@ pub(super) fn of_message(code: &str, trigger: &str) -> &'static Group {
 
 static UNKNOWN: Group = unordered("MESSAGE", &[], &[]);
 
-static OBSERVATION: Group = ordered(
-    "OBSERVATION",
-    &[b"OBX"],
-    &[one(b"OBX"), many(b"PRT"), many(b"NTE")],
-);
+static OBSERVATION: Group = ordered("OBSERVATION", &[b"OBX"], &[one(b"OBX"), many(b"PRT"), many(b"NTE")]);
 static INSURANCE: Group = ordered(
     "INSURANCE",
     &[b"IN1"],
-    &[
-        one(b"IN1"),
-        one(b"IN2"),
-        many(b"IN3"),
-        many(b"ROL"),
-        many(b"AUT"),
-        many(b"RF1"),
-    ],
+    &[one(b"IN1"), one(b"IN2"), many(b"IN3"), many(b"ROL"), many(b"AUT"), many(b"RF1")],
 );
 static TIMING_QTY: Group = ordered("TIMING_QTY", &[b"TQ1"], &[one(b"TQ1"), many(b"TQ2")]);
 static NEXT_OF_KIN: Group = ordered("NEXT_OF_KIN", &[b"NK1"], &[one(b"NK1"), many(b"NTE")]);
 static ALLERGY: Group = ordered("ALLERGY", &[b"AL1"], &[one(b"AL1"), many(b"NTE")]);
-static ADVERSE_REACTION: Group = ordered(
-    "ADVERSE_REACTION",
-    &[b"IAM"],
-    &[one(b"IAM"), many(b"NTE"), many(b"IAR")],
-);
+static ADVERSE_REACTION: Group = ordered("ADVERSE_REACTION", &[b"IAM"], &[one(b"IAM"), many(b"NTE"), many(b"IAR")]);
 static DIAGNOSIS: Group = ordered("DIAGNOSIS", &[b"DG1"], &[one(b"DG1"), many(b"NTE")]);
-static PROCEDURE: Group = ordered(
-    "PROCEDURE",
-    &[b"PR1"],
-    &[one(b"PR1"), many(b"ROL"), many(b"NTE")],
-);
+static PROCEDURE: Group = ordered("PROCEDURE", &[b"PR1"], &[one(b"PR1"), many(b"ROL"), many(b"NTE")]);
 
 // Admission, registration and demographics. ADT_A01 and its kin are flat but for these groups.
 
@@ -179,81 +135,32 @@ static ADT: Group = unordered(
 static MERGE_PATIENT: Group = ordered(
     "PATIENT",
     &[b"PID"],
-    &[
-        one(b"PID"),
-        one(b"PD1"),
-        many(b"ARV"),
-        many(b"NTE"),
-        many(b"MRG"),
-        one(b"PV1"),
-        one(b"PV2"),
-    ],
+    &[one(b"PID"), one(b"PD1"), many(b"ARV"), many(b"NTE"), many(b"MRG"), one(b"PV1"), one(b"PV2")],
 );
-static ADT_MERGE: Group = ordered(
-    "MESSAGE",
-    &[],
-    &[
-        one(b"MSH"),
-        many(b"SFT"),
-        one(b"UAC"),
-        one(b"EVN"),
-        groups(&MERGE_PATIENT),
-    ],
-);
+static ADT_MERGE: Group =
+    ordered("MESSAGE", &[], &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"EVN"), groups(&MERGE_PATIENT)]);
 
 static MERGE_INFO: Group = ordered("MERGE_INFO", &[b"MRG"], &[one(b"MRG"), one(b"PV1")]);
 static ADT_MOVE: Group = ordered(
     "MESSAGE",
     &[],
-    &[
-        one(b"MSH"),
-        many(b"SFT"),
-        one(b"UAC"),
-        one(b"EVN"),
-        one(b"PID"),
-        one(b"PD1"),
-        many(b"ARV"),
-        groups(&MERGE_INFO),
-    ],
+    &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"EVN"), one(b"PID"), one(b"PD1"), many(b"ARV"), groups(&MERGE_INFO)],
 );
 
 static ONE_OF_TWO: Group = ordered(
     "PATIENT",
     &[b"PID"],
-    &[
-        one(b"PID"),
-        one(b"PD1"),
-        many(b"ARV"),
-        one(b"PV1"),
-        one(b"PV2"),
-        many(b"DB1"),
-        groups(&OBSERVATION),
-    ],
+    &[one(b"PID"), one(b"PD1"), many(b"ARV"), one(b"PV1"), one(b"PV2"), many(b"DB1"), groups(&OBSERVATION)],
 );
-static ADT_TWO_PATIENTS: Group = ordered(
-    "MESSAGE",
-    &[],
-    &[
-        one(b"MSH"),
-        many(b"SFT"),
-        one(b"UAC"),
-        one(b"EVN"),
-        groups(&ONE_OF_TWO),
-    ],
-);
+static ADT_TWO_PATIENTS: Group =
+    ordered("MESSAGE", &[], &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"EVN"), groups(&ONE_OF_TWO)]);
 
 // Scheduling.
 
 static SERVICE: Group = ordered("SERVICE", &[b"AIS"], &[one(b"AIS"), many(b"NTE")]);
-static GENERAL_RESOURCE: Group =
-    ordered("GENERAL_RESOURCE", &[b"AIG"], &[one(b"AIG"), many(b"NTE")]);
-static LOCATION_RESOURCE: Group =
-    ordered("LOCATION_RESOURCE", &[b"AIL"], &[one(b"AIL"), many(b"NTE")]);
-static PERSONNEL_RESOURCE: Group = ordered(
-    "PERSONNEL_RESOURCE",
-    &[b"AIP"],
-    &[one(b"AIP"), many(b"NTE")],
-);
+static GENERAL_RESOURCE: Group = ordered("GENERAL_RESOURCE", &[b"AIG"], &[one(b"AIG"), many(b"NTE")]);
+static LOCATION_RESOURCE: Group = ordered("LOCATION_RESOURCE", &[b"AIL"], &[one(b"AIL"), many(b"NTE")]);
+static PERSONNEL_RESOURCE: Group = ordered("PERSONNEL_RESOURCE", &[b"AIP"], &[one(b"AIP"), many(b"NTE")]);
 static RESOURCES: Group = unordered(
     "RESOURCES",
     // RGS is required and often left out.
@@ -300,11 +207,7 @@ static SIU: Group = ordered(
 
 // Results.
 
-static VISIT: Group = ordered(
-    "VISIT",
-    &[b"PV1"],
-    &[one(b"PV1"), one(b"PV2"), many(b"PRT")],
-);
+static VISIT: Group = ordered("VISIT", &[b"PV1"], &[one(b"PV1"), one(b"PV2"), many(b"PRT")]);
 static PATIENT: Group = ordered(
     "PATIENT",
     &[b"PID"],
@@ -320,32 +223,13 @@ static PATIENT: Group = ordered(
         groups(&ALLERGY),
     ],
 );
-static SPECIMEN_OBSERVATION: Group = ordered(
-    "SPECIMEN_OBSERVATION",
-    &[b"OBX"],
-    &[one(b"OBX"), many(b"PRT"), many(b"NTE")],
-);
-static CONTAINER: Group = ordered(
-    "CONTAINER",
-    &[b"SAC"],
-    &[one(b"SAC"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION)],
-);
-static SPECIMEN: Group = ordered(
-    "SPECIMEN",
-    &[b"SPM"],
-    &[
-        one(b"SPM"),
-        many(b"NTE"),
-        groups(&SPECIMEN_OBSERVATION),
-        groups(&CONTAINER),
-    ],
-);
+static SPECIMEN_OBSERVATION: Group =
+    ordered("SPECIMEN_OBSERVATION", &[b"OBX"], &[one(b"OBX"), many(b"PRT"), many(b"NTE")]);
+static CONTAINER: Group = ordered("CONTAINER", &[b"SAC"], &[one(b"SAC"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION)]);
+static SPECIMEN: Group =
+    ordered("SPECIMEN", &[b"SPM"], &[one(b"SPM"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION), groups(&CONTAINER)]);
 /// A specimen that comes before the results: an OBX behind it is a result.
-static SPECIMEN_BEFORE: Group = ordered(
-    "SPECIMEN",
-    &[b"SPM"],
-    &[one(b"SPM"), many(b"SAC"), many(b"NTE")],
-);
+static SPECIMEN_BEFORE: Group = ordered("SPECIMEN", &[b"SPM"], &[one(b"SPM"), many(b"SAC"), many(b"NTE")]);
 static ORDER_OBSERVATION: Group = ordered(
     "ORDER_OBSERVATION",
     &[b"ORC", b"OBR"],
@@ -371,44 +255,21 @@ static PATIENT_RESULT: Group = ordered(
     "PATIENT_RESULT",
     &[b"PID", b"ORC", b"OBR", b"OBX"],
     // An OBX without an OBR before it belongs to no order.
-    &[
-        group(&PATIENT),
-        groups(&OBSERVATION),
-        groups(&ORDER_OBSERVATION),
-    ],
+    &[group(&PATIENT), groups(&OBSERVATION), groups(&ORDER_OBSERVATION)],
 );
 static ORU: Group = ordered(
     "MESSAGE",
     &[],
-    &[
-        one(b"MSH"),
-        many(b"SFT"),
-        one(b"UAC"),
-        one(b"EVN"),
-        many(b"NTE"),
-        groups(&PATIENT_RESULT),
-        one(b"DSC"),
-    ],
+    &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"EVN"), many(b"NTE"), groups(&PATIENT_RESULT), one(b"DSC")],
 );
 
 // Documents.
 
-static COMMON_ORDER: Group = ordered(
-    "COMMON_ORDER",
-    &[b"ORC", b"OBR"],
-    &[one(b"ORC"), groups(&TIMING_QTY), one(b"OBR"), many(b"NTE")],
-);
+static COMMON_ORDER: Group =
+    ordered("COMMON_ORDER", &[b"ORC", b"OBR"], &[one(b"ORC"), groups(&TIMING_QTY), one(b"OBR"), many(b"NTE")]);
 /// One TXA with its content; the standard has one for each message, senders have more.
-static DOCUMENT: Group = ordered(
-    "DOCUMENT",
-    &[b"TXA"],
-    &[
-        one(b"TXA"),
-        many(b"CON"),
-        many(b"NTE"),
-        groups(&OBSERVATION),
-    ],
-);
+static DOCUMENT: Group =
+    ordered("DOCUMENT", &[b"TXA"], &[one(b"TXA"), many(b"CON"), many(b"NTE"), groups(&OBSERVATION)]);
 static MDM: Group = ordered(
     "MESSAGE",
     &[],
@@ -498,15 +359,7 @@ static VXU_PATIENT: Group = ordered("PATIENT", &[b"PV1"], VISIT.items);
 static VXU_ORDER: Group = ordered(
     "ORDER",
     &[b"ORC", b"RXA"],
-    &[
-        one(b"ORC"),
-        groups(&TIMING_QTY),
-        many(b"NTE"),
-        one(b"RXA"),
-        one(b"RXR"),
-        many(b"NTE"),
-        groups(&OBSERVATION),
-    ],
+    &[one(b"ORC"), groups(&TIMING_QTY), many(b"NTE"), one(b"RXA"), one(b"RXR"), many(b"NTE"), groups(&OBSERVATION)],
 );
 static VXU: Group = ordered(
     "MESSAGE",

@@ -37,11 +37,7 @@ pub struct ParseOptions {
 
 impl Default for ParseOptions {
     fn default() -> Self {
-        Self {
-            default_charset: Charset::Utf8,
-            segments_max: SEGMENTS_MAX_DEFAULT,
-            fields_max: FIELDS_MAX_DEFAULT,
-        }
+        Self { default_charset: Charset::Utf8, segments_max: SEGMENTS_MAX_DEFAULT, fields_max: FIELDS_MAX_DEFAULT }
     }
 }
 
@@ -81,10 +77,7 @@ impl MessageIndex {
         let mut warnings = Vec::new();
         let bytes = match utf16_to_utf8(&bytes) {
             Some(text) => {
-                warnings.push(Warning {
-                    code: WarningCode::Utf16,
-                    offset: 0,
-                });
+                warnings.push(Warning { code: WarningCode::Utf16, offset: 0 });
                 Bytes::from(text)
             }
             None => bytes,
@@ -98,15 +91,9 @@ impl MessageIndex {
             _ => return refuse(ParseErrorKind::NoHeader, start),
         }
         let (separators, _, regular) =
-            Separators::of_header(&bytes[start..end]).map_err(|kind| ParseError {
-                kind,
-                offset: start + 3,
-            })?;
+            Separators::of_header(&bytes[start..end]).map_err(|kind| ParseError { kind, offset: start + 3 })?;
         if !regular {
-            warnings.push(Warning {
-                code: WarningCode::OddEncodingCharacters,
-                offset: start + 4,
-            });
+            warnings.push(Warning { code: WarningCode::OddEncodingCharacters, offset: start + 4 });
         }
         let mut builder = Builder {
             bytes: &bytes[..end],
@@ -119,28 +106,9 @@ impl MessageIndex {
             ends_in_cr: false,
         };
         builder.lines(start)?;
-        let Builder {
-            segments,
-            fields,
-            mut warnings,
-            ..
-        } = builder;
-        let charset = charset(
-            &bytes,
-            &separators,
-            &segments,
-            &fields,
-            options,
-            &mut warnings,
-        );
-        Ok(Self {
-            bytes,
-            separators,
-            charset,
-            segments,
-            fields,
-            warnings,
-        })
+        let Builder { segments, fields, mut warnings, .. } = builder;
+        let charset = charset(&bytes, &separators, &segments, &fields, options, &mut warnings);
+        Ok(Self { bytes, separators, charset, segments, fields, warnings })
     }
 }
 
@@ -153,16 +121,10 @@ fn skip_leading(bytes: &[u8], warnings: &mut Vec<Warning>) -> usize {
         let junk = rest.iter().take_while(|&&b| b <= b' ').count();
         // A mark or two with blanks around them are an accident; more are no message.
         if junk > 0 {
-            warnings.push(Warning {
-                code: WarningCode::LeadingBytes,
-                offset: at,
-            });
+            warnings.push(Warning { code: WarningCode::LeadingBytes, offset: at });
             at += junk;
         } else if rest.starts_with(BYTE_ORDER_MARK) && warnings.len() < 8 {
-            warnings.push(Warning {
-                code: WarningCode::ByteOrderMark,
-                offset: at,
-            });
+            warnings.push(Warning { code: WarningCode::ByteOrderMark, offset: at });
             at += BYTE_ORDER_MARK.len();
         } else {
             return at;
@@ -175,16 +137,10 @@ fn skip_trailing(bytes: &[u8], start: usize, warnings: &mut Vec<Warning>) -> usi
     let is_tail = |&&b: &&u8| matches!(b, 0x1C | 0x00 | 0x1A | b'\r' | b'\n');
     let tail = bytes[start..].iter().rev().take_while(is_tail).count();
     let tail_start = bytes.len() - tail;
-    match bytes[tail_start..]
-        .iter()
-        .position(|b| !matches!(b, b'\r' | b'\n'))
-    {
+    match bytes[tail_start..].iter().position(|b| !matches!(b, b'\r' | b'\n')) {
         None => bytes.len(),
         Some(at) => {
-            warnings.push(Warning {
-                code: WarningCode::TrailingBytes,
-                offset: tail_start + at,
-            });
+            warnings.push(Warning { code: WarningCode::TrailingBytes, offset: tail_start + at });
             tail_start + at
         }
     }
@@ -249,10 +205,7 @@ impl Builder<'_> {
     fn field(&mut self, open: &mut SegmentIndex, at: usize) -> Result<(), ParseError> {
         let full = usize::from(open.fields_count) >= FIELDS_PER_SEGMENT_MAX;
         if full || self.fields.len() >= self.options.fields_max {
-            return Err(ParseError {
-                kind: ParseErrorKind::TooManyFields,
-                offset: at,
-            });
+            return Err(ParseError { kind: ParseErrorKind::TooManyFields, offset: at });
         }
         self.fields.push(at as u32 + 1);
         open.fields_count += 1;
@@ -270,11 +223,7 @@ impl Builder<'_> {
         let bytes = self.bytes;
         let mut line = at;
         loop {
-            line += if bytes[line..].starts_with(b"\r\n") {
-                2
-            } else {
-                1
-            };
+            line += if bytes[line..].starts_with(b"\r\n") { 2 } else { 1 };
             match memchr::memchr2(b'\r', b'\n', &bytes[line.min(next)..next]) {
                 Some(blank) => {
                     self.warn(WarningCode::BlankLine, line);
@@ -329,10 +278,7 @@ impl Builder<'_> {
 
     fn open(&mut self, at: usize) -> Result<SegmentIndex, ParseError> {
         if self.segments.len() >= self.options.segments_max {
-            return Err(ParseError {
-                kind: ParseErrorKind::TooManySegments,
-                offset: at,
-            });
+            return Err(ParseError { kind: ParseErrorKind::TooManySegments, offset: at });
         }
         let named = self.is_segment(at);
         let name = match self.bytes.get(at..at + 3) {
@@ -345,10 +291,7 @@ impl Builder<'_> {
         match &name {
             // Reading on would file one patient's results in another's record.
             b"MSH" if !self.segments.is_empty() => {
-                return Err(ParseError {
-                    kind: ParseErrorKind::SecondHeader,
-                    offset: at,
-                });
+                return Err(ParseError { kind: ParseErrorKind::SecondHeader, offset: at });
             }
             b"FHS" | b"BHS" | b"BTS" | b"FTS" => self.warn(WarningCode::BatchEnvelope, at),
             _ => {}
@@ -378,25 +321,17 @@ fn charset(
     let mut warn = |code, offset| warnings.push(Warning { code, offset });
     // MSH-18 is the 17th piece behind `MSH`, for MSH-1 is the separator itself.
     let header = segments.first().copied();
-    let range = header
-        .filter(|header| header.fields_count >= 17)
-        .map(|header| {
-            let start = fields[16] as usize;
-            let end = if header.fields_count > 17 {
-                fields[17] as usize - 1
-            } else {
-                header.end as usize
-            };
-            start..end
-        });
+    let range = header.filter(|header| header.fields_count >= 17).map(|header| {
+        let start = fields[16] as usize;
+        let end = if header.fields_count > 17 { fields[17] as usize - 1 } else { header.end as usize };
+        start..end
+    });
     let mut declared = options.default_charset;
     if let Some(range) = range.filter(|range| !range.is_empty()) {
         let offset = range.start;
         // The first repetition is the message's set; further ones need switching escapes.
-        let first = bytes[range]
-            .split(|&b| b == separators.repetition || b == separators.component)
-            .next()
-            .unwrap_or_default();
+        let first =
+            bytes[range].split(|&b| b == separators.repetition || b == separators.component).next().unwrap_or_default();
         match std::str::from_utf8(first).ok().map(str::trim) {
             Some("" | "\"\"") => {}
             label => match label.and_then(Charset::from_msh18) {

@@ -32,9 +32,7 @@ impl Message {
     /// irregularity.
     pub fn parse(bytes: Bytes, options: &ParseOptions) -> Result<Message, ParseError> {
         let index = MessageIndex::build(bytes, options)?;
-        Ok(Self {
-            index: Arc::new(index),
-        })
+        Ok(Self { index: Arc::new(index) })
     }
 
     pub(super) fn index(&self) -> &MessageIndex {
@@ -79,14 +77,12 @@ impl Message {
 
     /// The first segment of a name. Linear in the number of segments.
     pub fn first(&self, name: &str) -> Option<Segment<'_>> {
-        self.segments()
-            .find(|segment| segment.name_bytes().as_slice() == name.as_bytes())
+        self.segments().find(|segment| segment.name_bytes().as_slice() == name.as_bytes())
     }
 
     /// All segments of a name, in order. Linear in the number of segments.
     pub fn named<'m>(&'m self, name: &str) -> impl Iterator<Item = Segment<'m>> {
-        self.segments()
-            .filter(move |segment| segment.name() == name)
+        self.segments().filter(move |segment| segment.name() == name)
     }
 
     /// The first value that a path finds and that is not empty; it may be null.
@@ -138,9 +134,7 @@ impl Message {
     pub fn trigger(&self) -> Cow<'_, str> {
         match self.header(9, 2) {
             trigger if !trigger.is_empty() => trigger,
-            empty => self
-                .first("EVN")
-                .map_or(empty, |event| event.field(1).component(1).trimmed()),
+            empty => self.first("EVN").map_or(empty, |event| event.field(1).component(1).trimmed()),
         }
     }
 

@@ -20,11 +20,7 @@ fn names(message: &Message) -> Vec<&str> {
 }
 
 fn codes(message: &Message) -> Vec<WarningCode> {
-    message
-        .warnings()
-        .iter()
-        .map(|warning| warning.code)
-        .collect()
+    message.warnings().iter().map(|warning| warning.code).collect()
 }
 
 fn refused(bytes: &'static [u8]) -> ParseErrorKind {
@@ -40,10 +36,7 @@ fn header_shortcuts() {
     assert_eq!(message.sending_facility(), "RXX");
     assert_eq!(message.receiving_application(), "RCV");
     assert_eq!(message.receiving_facility(), "FAC");
-    assert_eq!(
-        (message.code(), message.trigger()),
-        ("ADT".into(), "A28".into())
-    );
+    assert_eq!((message.code(), message.trigger()), ("ADT".into(), "A28".into()));
     assert_eq!(message.structure_id(), "ADT_A05");
     assert_eq!(message.control_id(), "ID1");
     assert_eq!(message.processing_id(), "P");
@@ -65,38 +58,24 @@ fn values_at_every_level() {
     let pid = message.first("PID").unwrap();
     let field = pid.field(3);
     assert_eq!(field.level(), Level::Field);
-    assert_eq!(
-        field.repetitions().map(|r| r.raw()).collect::<Vec<_>>(),
-        [b"A^B&b2&b3".as_slice(), b"C^^D"]
-    );
+    assert_eq!(field.repetitions().map(|r| r.raw()).collect::<Vec<_>>(), [b"A^B&b2&b3".as_slice(), b"C^^D"]);
     assert_eq!(field.component(2).raw(), b"B&b2&b3");
     assert_eq!(field.component(2).subcomponent(3).text(), "b3");
     assert_eq!(field.subcomponent(1).text(), "A");
     assert_eq!(field.repetition(2).component(3).text(), "D");
     assert_eq!(field.repetition(2).components().count(), 3);
-    assert_eq!(
-        field.component(2).component(1).raw(),
-        b"B&b2&b3",
-        "component 1 of a component is itself"
-    );
+    assert_eq!(field.component(2).component(1).raw(), b"B&b2&b3", "component 1 of a component is itself");
     assert!(field.component(2).component(2).is_empty());
     assert!(field.repetition(3).is_empty() && field.repetition(0).is_empty());
     assert_eq!(pid.field(2).repetitions().count(), 0);
     assert_eq!(pid.field(2).components().count(), 0);
     let null = pid.field(4);
     assert!(null.is_null() && !null.is_empty() && !null.is_valued());
-    assert_eq!(
-        (null.text(), null.component(1).is_null()),
-        ("".into(), true)
-    );
+    assert_eq!((null.text(), null.component(1).is_null()), ("".into(), true));
     assert!(!pid.field(6).is_valued() && !pid.field(6).is_empty());
     assert!(pid.field(7).is_valued() && pid.field(1).is_valued());
     assert!(pid.field(99).is_empty() && pid.field(u16::MAX).is_empty());
-    assert_eq!(
-        pid.field(7).component(1).text(),
-        "x&y",
-        "an ampersand in text survives"
-    );
+    assert_eq!(pid.field(7).component(1).text(), "x&y", "an ampersand in text survives");
 }
 
 #[test]
@@ -106,21 +85,10 @@ fn places_are_named_and_values_are_small() {
     let place = |value: Value<'_>| value.location().to_string();
     assert_eq!(place(obx.field(5)), "OBX[2]-5");
     assert_eq!(place(obx.field(5).component(2)), "OBX[2]-5[1].2");
-    assert_eq!(
-        place(obx.field(5).repetition(2).subcomponent(2)),
-        "OBX[2]-5[2].1.2"
-    );
-    assert_eq!(
-        place(obx.field(9).component(3)),
-        "OBX[2]-9[1].3",
-        "absent values have a place"
-    );
+    assert_eq!(place(obx.field(5).repetition(2).subcomponent(2)), "OBX[2]-5[2].1.2");
+    assert_eq!(place(obx.field(9).component(3)), "OBX[2]-9[1].3", "absent values have a place");
     assert_eq!(place(obx.field(1).repetition(7)), "OBX[2]-1[7]");
-    assert_eq!(
-        format!("{:?}", obx.field(5)),
-        "OBX[2]-5",
-        "debug output shows no content"
-    );
+    assert_eq!(format!("{:?}", obx.field(5)), "OBX[2]-5", "debug output shows no content");
     assert!(size_of::<Value<'_>>() <= 32);
 }
 
@@ -131,40 +99,21 @@ fn header_oddities() {
     assert_eq!(refused(b"\x1c\r"), ParseErrorKind::Empty);
     assert_eq!(refused(b"MSH"), ParseErrorKind::FieldSeparator);
     assert_eq!(refused(b"MSH|"), ParseErrorKind::EncodingCharactersMissing);
-    assert_eq!(
-        refused(b"MSH|\n"),
-        ParseErrorKind::EncodingCharactersMissing
-    );
-    assert_eq!(
-        refused(b"MSH||PAS|"),
-        ParseErrorKind::EncodingCharactersMissing
-    );
+    assert_eq!(refused(b"MSH|\n"), ParseErrorKind::EncodingCharactersMissing);
+    assert_eq!(refused(b"MSH||PAS|"), ParseErrorKind::EncodingCharactersMissing);
     assert_eq!(refused(b"MSH|PAS|RXX"), ParseErrorKind::EncodingCharacters);
     assert_eq!(refused(b"PID|1\r"), ParseErrorKind::NoHeader);
-    assert_eq!(
-        refused(b"FHS|^~\\&\rMSH|^~\\&|\r"),
-        ParseErrorKind::BatchEnvelope
-    );
-    assert_eq!(
-        refused(b"MSH|^~\\&|A\rPID|1\rMSH|^~\\&|B\r"),
-        ParseErrorKind::SecondHeader
-    );
+    assert_eq!(refused(b"FHS|^~\\&\rMSH|^~\\&|\r"), ParseErrorKind::BatchEnvelope);
+    assert_eq!(refused(b"MSH|^~\\&|A\rPID|1\rMSH|^~\\&|B\r"), ParseErrorKind::SecondHeader);
     let five = parse("MSH|^~\\&#|PAS|RXX|||2024||ADT^A01|ID\r");
-    assert_eq!(
-        (five.trigger(), five.control_id()),
-        ("A01".into(), "ID".into())
-    );
+    assert_eq!((five.trigger(), five.control_id()), ("A01".into(), "ID".into()));
     assert_eq!(five.separators().truncation, Some(b'#'));
     let other = parse("MSH$*!?@$PAS\rPID$a*b!c$x?F?y\r");
     assert_eq!(other.text("PID-1.2").as_deref(), Some("b"));
     assert_eq!(other.text("PID-1[2]").as_deref(), Some("c"));
     assert_eq!(other.text("PID-2").as_deref(), Some("x$y"));
     let short = parse("MSH|^|PAS\rPID|a~b&c\r");
-    assert_eq!(
-        short.text("PID-1").as_deref(),
-        Some("a~b&c"),
-        "what is not declared is text"
-    );
+    assert_eq!(short.text("PID-1").as_deref(), Some("a~b&c"), "what is not declared is text");
     assert_eq!(codes(&short), [WarningCode::OddEncodingCharacters]);
     let alone = parse("MSH|^~\\&");
     assert_eq!((alone.segment_count(), alone.control_id()), (1, "".into()));
@@ -176,17 +125,10 @@ fn line_ends() {
         let message = parse(["MSH|^~\\&|PAS", "EVN|A28", "PID|1|2"].join(end) + end);
         assert_eq!(names(&message), ["MSH", "EVN", "PID"], "{end:?}");
         assert_eq!(message.text("PID-2").as_deref(), Some("2"));
-        let expected: &[_] = if end == "\r" {
-            &[]
-        } else {
-            &[WarningCode::LineFeed]
-        };
+        let expected: &[_] = if end == "\r" { &[] } else { &[WarningCode::LineFeed] };
         assert_eq!(codes(&message), expected, "{end:?}");
     }
-    assert_eq!(
-        codes(&parse("MSH|^~\\&|\rPID|1")),
-        [WarningCode::NoFinalTerminator]
-    );
+    assert_eq!(codes(&parse("MSH|^~\\&|\rPID|1")), [WarningCode::NoFinalTerminator]);
 }
 
 #[test]
@@ -194,24 +136,13 @@ fn lines_are_never_dropped() {
     let message = with("\r\rEVN\r  \r PID|1|x\rgarbage in|the middle\rEVN|2\rpv1|1\r\r");
     assert_eq!(names(&message), ["MSH", "EVN", "PID", "???", "EVN", "???"]);
     assert_eq!(message.text("PID-2").as_deref(), Some("x"));
-    assert_eq!(
-        message.first("EVN").unwrap().field_count(),
-        0,
-        "a segment without fields"
-    );
-    assert_eq!(
-        message.segment_at(3).unwrap().raw(),
-        b"garbage in|the middle"
-    );
+    assert_eq!(message.first("EVN").unwrap().field_count(), 0, "a segment without fields");
+    assert_eq!(message.segment_at(3).unwrap().raw(), b"garbage in|the middle");
     assert_eq!(message.segment_at(3).unwrap().field(1).text(), "the middle");
     assert_eq!(message.segment_at(5).unwrap().occurrence(), 2);
     assert_eq!(message.text("EVN[2]-1").as_deref(), Some("2"));
     let found = codes(&message);
-    for code in [
-        WarningCode::BlankLine,
-        WarningCode::LeadingBlanks,
-        WarningCode::NotASegment,
-    ] {
+    for code in [WarningCode::BlankLine, WarningCode::LeadingBlanks, WarningCode::NotASegment] {
         assert!(found.contains(&code), "{code:?}");
     }
 }
@@ -219,16 +150,9 @@ fn lines_are_never_dropped() {
 #[test]
 fn wrapped_lines_stay_in_their_field() {
     // A text typed with line ends: in OBX whatever the terminator, elsewhere when it is CR.
-    let message =
-        with("OBX|1|TX|||line one\r\rline two\rIMP: x|||||F\rNTE|1||a\nb\rPID|1|x\ny|z\r");
+    let message = with("OBX|1|TX|||line one\r\rline two\rIMP: x|||||F\rNTE|1||a\nb\rPID|1|x\ny|z\r");
     assert_eq!(names(&message), ["MSH", "OBX", "NTE", "PID"]);
-    assert_eq!(
-        message
-            .get(&Path::parse("OBX-5").unwrap())
-            .unwrap()
-            .formatted(),
-        "line one\n\nline two\nIMP: x"
-    );
+    assert_eq!(message.get(&Path::parse("OBX-5").unwrap()).unwrap().formatted(), "line one\n\nline two\nIMP: x");
     assert_eq!(message.text("OBX-10").as_deref(), Some("F"));
     assert_eq!(message.text("NTE-3").as_deref(), Some("a\nb"));
     assert_eq!(message.text("PID-3").as_deref(), Some("z"));
@@ -243,14 +167,7 @@ fn wrapped_lines_stay_in_their_field() {
 fn what_stands_around_the_message() {
     let message = parse("\u{feff}\x0b MSH|^~\\&|PAS\rPID|1\r\x1c\r");
     assert_eq!(names(&message), ["MSH", "PID"]);
-    assert_eq!(
-        codes(&message),
-        [
-            WarningCode::ByteOrderMark,
-            WarningCode::LeadingBytes,
-            WarningCode::TrailingBytes
-        ]
-    );
+    assert_eq!(codes(&message), [WarningCode::ByteOrderMark, WarningCode::LeadingBytes, WarningCode::TrailingBytes]);
     let trailer = with("PID|1\rBTS|1\r");
     assert_eq!(codes(&trailer), [WarningCode::BatchEnvelope]);
 }
@@ -258,61 +175,28 @@ fn what_stands_around_the_message() {
 #[test]
 fn character_sets() {
     let check = |msh18: &str, name: &[u8], expected: &str, warnings: &[WarningCode]| {
-        let mut bytes =
-            format!("MSH|^~\\&|||||||ADT^A28|1|P|2.4||||||{msh18}\rPID|||||").into_bytes();
+        let mut bytes = format!("MSH|^~\\&|||||||ADT^A28|1|P|2.4||||||{msh18}\rPID|||||").into_bytes();
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(b"^x\r");
         let message = parse(bytes);
-        assert_eq!(
-            message.text("PID-5.1").as_deref(),
-            Some(expected),
-            "{msh18}"
-        );
+        assert_eq!(message.text("PID-5.1").as_deref(), Some(expected), "{msh18}");
         assert_eq!(codes(&message), warnings, "{msh18}");
     };
     check("8859/1", b"Si\xE2n", "Siân", &[]);
     check("8859/15", b"\xA4", "€", &[]);
     check("UNICODE UTF-8", "Siân".as_bytes(), "Siân", &[]);
     check("", "Siân".as_bytes(), "Siân", &[]);
-    check(
-        "8859/1",
-        "Siân".as_bytes(),
-        "Siân",
-        &[WarningCode::MislabelledCharset],
-    );
-    check(
-        "ASCII",
-        "Siân".as_bytes(),
-        "Siân",
-        &[WarningCode::MislabelledCharset],
-    );
-    check(
-        "UNICODE UTF-8",
-        b"Si\xE2n",
-        "Siân",
-        &[WarningCode::InvalidCharacters],
-    );
+    check("8859/1", "Siân".as_bytes(), "Siân", &[WarningCode::MislabelledCharset]);
+    check("ASCII", "Siân".as_bytes(), "Siân", &[WarningCode::MislabelledCharset]);
+    check("UNICODE UTF-8", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
-    check(
-        "ASCII",
-        b"Si\xE2n",
-        "Siân",
-        &[WarningCode::InvalidCharacters],
-    );
+    check("ASCII", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("KLINGON", b"Sian", "Sian", &[WarningCode::UnknownCharset]);
     check("8859/1~UNICODE UTF-8", b"Si\xE2n", "Siân", &[]);
     check("8859/1", b"\\XE9\\", "é", &[]);
     check("", b"\\XC3A9\\ caf\\XC3\\\\XA9\\", "é café", &[]);
-    check(
-        "",
-        b"\xFF\xFE\x81",
-        "ÿþ\u{81}",
-        &[WarningCode::InvalidCharacters],
-    );
-    let utf16: Vec<u8> = "\u{feff}MSH|^~\\&|PAS\rPID|1|Siân\r"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
+    check("", b"\xFF\xFE\x81", "ÿþ\u{81}", &[WarningCode::InvalidCharacters]);
+    let utf16: Vec<u8> = "\u{feff}MSH|^~\\&|PAS\rPID|1|Siân\r".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let message = parse(utf16);
     assert_eq!(message.text("PID-2").as_deref(), Some("Siân"));
     assert_eq!(codes(&message), [WarningCode::Utf16]);
@@ -325,52 +209,30 @@ fn text_borrows_when_nothing_changes() {
     assert!(matches!(pid.field(1).text(), Cow::Borrowed("plain")));
     assert!(matches!(pid.field(2).text(), Cow::Borrowed("Siân")));
     assert_eq!(pid.field(3).text(), "a&b");
-    assert_eq!(
-        (pid.field(4).text(), pid.field(4).trimmed()),
-        (" x ".into(), "x".into())
-    );
+    assert_eq!((pid.field(4).text(), pid.field(4).trimmed()), (" x ".into(), "x".into()));
     assert_eq!(pid.field(5).text(), "a\nb");
 }
 
 #[test]
 fn limits_hold() {
-    let options = ParseOptions {
-        segments_max: 3,
-        fields_max: 20,
-        ..ParseOptions::default()
-    };
-    let kind = |lines: String| {
-        Message::parse(format!("{HEADER}{lines}").into(), &options).map_err(|e| e.kind)
-    };
+    let options = ParseOptions { segments_max: 3, fields_max: 20, ..ParseOptions::default() };
+    let kind = |lines: String| Message::parse(format!("{HEADER}{lines}").into(), &options).map_err(|e| e.kind);
     assert!(kind("PID|1\rPV1|1\r".into()).is_ok());
-    assert_eq!(
-        kind("A01\r".repeat(3)).err(),
-        Some(ParseErrorKind::TooManySegments)
-    );
-    assert_eq!(
-        kind("|".repeat(30)).err(),
-        Some(ParseErrorKind::TooManyFields)
-    );
+    assert_eq!(kind("A01\r".repeat(3)).err(), Some(ParseErrorKind::TooManySegments));
+    assert_eq!(kind("|".repeat(30)).err(), Some(ParseErrorKind::TooManyFields));
     let wide = format!("{HEADER}PID{}", "|".repeat(70_000));
     let error = Message::parse(wide.into(), &ParseOptions::default()).unwrap_err();
     assert_eq!(error.kind, ParseErrorKind::TooManyFields);
     assert!(with(&"\r".repeat(10_000)).warnings().len() <= crate::hl7v2::WARNINGS_MAX);
     let error = error.to_string();
-    assert!(
-        error.contains("fields_max") && error.contains("byte"),
-        "{error}"
-    );
+    assert!(error.contains("fields_max") && error.contains("byte"), "{error}");
 }
 
 /// Megabytes of each delimiter. A quadratic reader would need hours.
 #[test]
 fn hostile_sizes_are_read_in_linear_time() {
     const BYTES: usize = 2_000_000;
-    let options = ParseOptions {
-        segments_max: usize::MAX,
-        fields_max: usize::MAX,
-        ..ParseOptions::default()
-    };
+    let options = ParseOptions { segments_max: usize::MAX, fields_max: usize::MAX, ..ParseOptions::default() };
     let line = |content: &str| content.repeat(BYTES / content.len());
     for lines in [
         line("\r"),
@@ -387,8 +249,7 @@ fn hostile_sizes_are_read_in_linear_time() {
         assert!(message.segment_count() >= 1);
     }
     for content in ["~", "^", "&", "\\", "\\X4\\", "\\.br\\", "\"\"~"] {
-        let message =
-            Message::parse(format!("{HEADER}OBX|{}", line(content)).into(), &options).unwrap();
+        let message = Message::parse(format!("{HEADER}OBX|{}", line(content)).into(), &options).unwrap();
         let field = message.segment_at(1).unwrap().field(1);
         field.is_valued();
         field.text();
@@ -435,10 +296,7 @@ fn read_all(message: &Message) {
             }
             field.text();
             field.formatted();
-            for value in field
-                .components()
-                .flat_map(|component| component.subcomponents())
-            {
+            for value in field.components().flat_map(|component| component.subcomponents()) {
                 value.trimmed();
                 value.location().to_string();
             }

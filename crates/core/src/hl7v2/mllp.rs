@@ -109,12 +109,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder at the start of a stream. `frame_bytes_max` is the longest allowed message without framing, in bytes.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self {
-            frame_bytes_max,
-            in_frame: false,
-            scanned: 0,
-            skipped: 0,
-        }
+        Self { frame_bytes_max, in_frame: false, scanned: 0, skipped: 0 }
     }
 
     /// The next event in `buffer`, or `None` when more bytes are needed. Call until `None` after each read.
@@ -127,9 +122,7 @@ impl Decoder {
             return Ok(None);
         }
         if self.skipped > 0 {
-            return Ok(Some(Event::Skipped {
-                bytes: std::mem::take(&mut self.skipped),
-            }));
+            return Ok(Some(Event::Skipped { bytes: std::mem::take(&mut self.skipped) }));
         }
         loop {
             let rest = buffer.get(self.scanned..).unwrap_or_default();
@@ -148,9 +141,7 @@ impl Decoder {
                 }
                 // The new VT is consumed, and the decoder stays inside a frame: the new one.
                 Mark::Restart => {
-                    return Ok(Some(Event::Restarted {
-                        dropped: self.cut(buffer, 1),
-                    }));
+                    return Ok(Some(Event::Restarted { dropped: self.cut(buffer, 1) }));
                 }
                 Mark::Data => self.scanned += 1,
                 Mark::Undecided => return Ok(None),
@@ -173,9 +164,7 @@ impl Decoder {
     /// A frame whose last byte is `FS` counts as a frame; any other rest of one is [`Event::Unfinished`].
     pub fn finish(&mut self, buffer: &mut BytesMut) -> Option<Event> {
         if self.skipped > 0 {
-            return Some(Event::Skipped {
-                bytes: std::mem::take(&mut self.skipped),
-            });
+            return Some(Event::Skipped { bytes: std::mem::take(&mut self.skipped) });
         }
         if !std::mem::take(&mut self.in_frame) {
             return None;
@@ -186,10 +175,7 @@ impl Decoder {
             return Some(Event::Unfinished { bytes });
         }
         bytes.truncate(bytes.len() - 1);
-        Some(Event::Frame {
-            bytes,
-            end: FrameEnd::NoCr,
-        })
+        Some(Event::Frame { bytes, end: FrameEnd::NoCr })
     }
 
     /// Drops bytes up to and including the next `VT`; false when there is none.
@@ -215,10 +201,8 @@ impl Decoder {
             };
         }
         // Documents may hold a VT as data. Only one that follows a segment end and is followed by MSH is a new start.
-        let after_segment = at
-            .checked_sub(1)
-            .and_then(|before| buffer.get(before))
-            .is_some_and(|b| matches!(b, b'\r' | b'\n'));
+        let after_segment =
+            at.checked_sub(1).and_then(|before| buffer.get(before)).is_some_and(|b| matches!(b, b'\r' | b'\n'));
         let letters = next.get(..3).unwrap_or(next);
         match (after_segment && b"MSH".starts_with(letters), letters.len()) {
             (false, _) => Mark::Data,
@@ -247,9 +231,7 @@ impl Decoder {
 
     fn check_limit(&self) -> Result<(), DecodeError> {
         match self.scanned > self.frame_bytes_max {
-            true => Err(DecodeError::TooLarge {
-                limit: self.frame_bytes_max,
-            }),
+            true => Err(DecodeError::TooLarge { limit: self.frame_bytes_max }),
             false => Ok(()),
         }
     }

@@ -42,8 +42,7 @@ pub use charset::Charset;
 pub use error::{ParseError, ParseErrorKind, Warning, WarningCode};
 pub use escape::{escape, unescape};
 pub use index::{
-    FIELDS_MAX_DEFAULT, FIELDS_PER_SEGMENT_MAX, MESSAGE_BYTES_MAX, ParseOptions,
-    SEGMENTS_MAX_DEFAULT, WARNINGS_MAX,
+    FIELDS_MAX_DEFAULT, FIELDS_PER_SEGMENT_MAX, MESSAGE_BYTES_MAX, ParseOptions, SEGMENTS_MAX_DEFAULT, WARNINGS_MAX,
 };
 pub use location::Location;
 pub use message::Message;

@@ -87,15 +87,9 @@ impl Path {
     /// The values of this path in one segment that are not empty (null is not empty). None when
     /// the segment has another name. [`segment_index`](Self::segment_index) is not looked at.
     pub fn in_segment<'m>(&self, segment: Segment<'m>) -> impl Iterator<Item = Value<'m>> {
-        let ours = self
-            .segment
-            .is_some_and(|name| name.bytes() == segment.name_bytes());
+        let ours = self.segment.is_some_and(|name| name.bytes() == segment.name_bytes());
         let repetitions = ours.then(|| self.repetitions(segment.field(self.field)));
-        repetitions
-            .into_iter()
-            .flatten()
-            .map(|repetition| self.in_value(repetition))
-            .filter(|value| !value.is_empty())
+        repetitions.into_iter().flatten().map(|repetition| self.in_value(repetition)).filter(|value| !value.is_empty())
     }
 
     /// The component and subcomponent of this path within a value, whatever its level.
@@ -113,19 +107,14 @@ impl Path {
     /// The values of this path in a message that are not empty, in order. Linear in the number
     /// of segments. Nothing for a relative path.
     pub fn in_message<'m>(&self, message: &'m Message) -> impl Iterator<Item = Value<'m>> {
-        let named = message.segments().filter(|segment| {
-            self.segment
-                .is_some_and(|name| name.bytes() == segment.name_bytes())
-        });
+        let named =
+            message.segments().filter(|segment| self.segment.is_some_and(|name| name.bytes() == segment.name_bytes()));
         let (skip, take) = match self.segment_index {
             Index::First => (0, 1),
             Index::Nth(n) => (usize::from(n.saturating_sub(1)), 1),
             Index::All => (0, usize::MAX),
         };
-        named
-            .skip(skip)
-            .take(take)
-            .flat_map(|segment| self.in_segment(segment))
+        named.skip(skip).take(take).flat_map(|segment| self.in_segment(segment))
     }
 
     /// The repetitions of a field that this path asks for.
@@ -144,14 +133,9 @@ impl Path {
 /// The repetition that an authority, or else an identifier type, names.
 fn of_authority<'m>(field: Value<'m>, name: &str) -> Option<Value<'m>> {
     let with = |component: usize| {
-        field.repetitions().find(|identifier| {
-            identifier
-                .component(component)
-                .subcomponent(1)
-                .trimmed()
-                .as_ref()
-                == name
-        })
+        field
+            .repetitions()
+            .find(|identifier| identifier.component(component).subcomponent(1).trimmed().as_ref() == name)
     };
     with(4).or_else(|| with(5))
 }
@@ -173,10 +157,7 @@ impl fmt::Display for Path {
                 Repetition::Authority(name) => write!(f, "[{name}]")?,
             }
         }
-        self.component
-            .into_iter()
-            .chain(self.subcomponent)
-            .try_for_each(|n| write!(f, ".{n}"))
+        self.component.into_iter().chain(self.subcomponent).try_for_each(|n| write!(f, ".{n}"))
     }
 }
 
@@ -233,10 +214,7 @@ impl<'t> Parser<'t> {
             Some((start, inner)) => Index::Nth(self.nth(start, inner)?),
         };
         if !self.take('-') {
-            return self.fail(
-                "a field is missing",
-                "write a dash and its number, as in PID-3",
-            );
+            return self.fail("a field is missing", "write a dash and its number, as in PID-3");
         }
         path.field = self.number("a field number is missing")?;
         path.repetition = match self.bracket()? {
@@ -271,10 +249,7 @@ impl<'t> Parser<'t> {
                 self.at += inner.len() + 1;
                 Ok(Some((start, inner)))
             }
-            _ => self.fail(
-                "a bracket is empty or not closed",
-                "write [2], [*] or [NHS]",
-            ),
+            _ => self.fail("a bracket is empty or not closed", "write [2], [*] or [NHS]"),
         }
     }
 
@@ -301,11 +276,7 @@ impl<'t> Parser<'t> {
     }
 
     fn fail<T>(&self, message: &'static str, hint: &'static str) -> Result<T, PathError> {
-        Err(PathError {
-            offset: self.at,
-            message,
-            hint,
-        })
+        Err(PathError { offset: self.at, message, hint })
     }
 }
 

@@ -13,14 +13,8 @@ fn found(path: &str) -> Vec<String> {
     let message = Message::parse(MESSAGE.into(), &ParseOptions::default()).unwrap();
     let path = Path::parse(path).unwrap();
     let values: Vec<_> = path.in_message(&message).collect();
-    assert_eq!(
-        message.get(&path).map(|v| v.raw()),
-        values.first().map(|v| v.raw())
-    );
-    values
-        .iter()
-        .map(|value| String::from_utf8_lossy(value.raw()).into_owned())
-        .collect()
+    assert_eq!(message.get(&path).map(|v| v.raw()), values.first().map(|v| v.raw()));
+    values.iter().map(|value| String::from_utf8_lossy(value.raw()).into_owned()).collect()
 }
 
 #[test]
@@ -58,22 +52,10 @@ fn relative_paths_and_other_segments() {
     let pid = message.first("PID").unwrap();
     let second = pid.field(3).repetition(2);
     assert_eq!(Path::parse(".4").unwrap().in_value(second).text(), "RXX");
-    assert_eq!(
-        Path::parse(".4.1").unwrap().in_value(pid.field(3)).text(),
-        "NHS"
-    );
+    assert_eq!(Path::parse(".4.1").unwrap().in_value(pid.field(3)).text(), "NHS");
     assert_eq!(Path::parse("OBX-5").unwrap().in_segment(pid).count(), 0);
-    assert_eq!(
-        Path::parse("OBX-3")
-            .unwrap()
-            .in_segment(message.segment_at(4).unwrap())
-            .count(),
-        1
-    );
-    assert_eq!(
-        Path::parse("PID-3[*].4").unwrap().in_segment(pid).count(),
-        2
-    );
+    assert_eq!(Path::parse("OBX-3").unwrap().in_segment(message.segment_at(4).unwrap()).count(), 1);
+    assert_eq!(Path::parse("PID-3[*].4").unwrap().in_segment(pid).count(), 2);
 }
 
 #[test]

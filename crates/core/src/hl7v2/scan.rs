@@ -20,12 +20,7 @@ pub(super) struct Delimiters<'b> {
 impl<'b> Delimiters<'b> {
     /// All delimiters of `bytes`; `field` must not be 0.
     pub(super) fn of(bytes: &'b [u8], field: u8) -> Self {
-        let mut delimiters = Self {
-            bytes,
-            field,
-            word: 0,
-            hits: 0,
-        };
+        let mut delimiters = Self { bytes, field, word: 0, hits: 0 };
         delimiters.hits = delimiters.load();
         delimiters
     }
@@ -35,10 +30,7 @@ impl<'b> Delimiters<'b> {
         let rest = self.bytes.get(self.word..).unwrap_or_default();
         let word = match rest.first_chunk::<8>() {
             Some(word) => u64::from_le_bytes(*word),
-            None => rest
-                .iter()
-                .rev()
-                .fold(0, |word, &byte| word << 8 | u64::from(byte)),
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
         };
         equal(word, self.field) | equal(word, b'\r') | equal(word, b'\n')
     }
@@ -85,11 +77,7 @@ mod tests {
         for length in [0, 1, 7, 8, 9, 127, 128, 129, 1000] {
             let bytes = format!("|{}|\r{}\n", "x".repeat(length), "y".repeat(length));
             let found: Vec<usize> = Delimiters::of(bytes.as_bytes(), b'|').collect();
-            assert_eq!(
-                found,
-                [0, length + 1, length + 2, 2 * length + 3],
-                "{length}"
-            );
+            assert_eq!(found, [0, length + 1, length + 2, 2 * length + 3], "{length}");
         }
         assert_eq!(Delimiters::of(b"", b'|').count(), 0);
         assert_eq!(Delimiters::of(&[b'x'; 5000], b'|').count(), 0);

@@ -19,8 +19,7 @@ impl SegmentName {
             return None;
         };
         let inner = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-        (first.is_ascii_uppercase() && inner(second) && inner(third))
-            .then_some(Self([first, second, third]))
+        (first.is_ascii_uppercase() && inner(second) && inner(third)).then_some(Self([first, second, third]))
     }
 
     /// The name as bytes, to compare.
@@ -60,10 +59,7 @@ pub struct Segment<'m> {
 
 impl<'m> Segment<'m> {
     pub(super) fn new(message: &'m Message, index: usize) -> Option<Self> {
-        (index < message.segment_count()).then_some(Self {
-            message,
-            index: index as u32,
-        })
+        (index < message.segment_count()).then_some(Self { message, index: index as u32 })
     }
 
     fn place(&self) -> &'m SegmentIndex {
@@ -111,15 +107,7 @@ impl<'m> Segment<'m> {
             1 if header => (place.start + 3, place.start + 4),
             n => self.piece(if header { n.saturating_sub(1) } else { n }),
         };
-        Value::new(
-            self.message,
-            start,
-            end,
-            self.index,
-            n,
-            Level::Field,
-            header && n <= 2,
-        )
+        Value::new(self.message, start, end, self.index, n, Level::Field, header && n <= 2)
     }
 
     /// The number of the last field that is there, `MSH-1` counted.
@@ -144,15 +132,12 @@ impl<'m> Segment<'m> {
         if n > place.fields_count {
             return (place.end, place.end);
         }
-        let starts = &self.message.index().fields[place.fields_start as usize..]
-            [..usize::from(place.fields_count)];
+        let starts = &self.message.index().fields[place.fields_start as usize..][..usize::from(place.fields_count)];
         let start = match n {
             0 => place.start,
             n => starts[usize::from(n) - 1],
         };
-        let end = starts
-            .get(usize::from(n))
-            .map_or(place.end, |next| next - 1);
+        let end = starts.get(usize::from(n)).map_or(place.end, |next| next - 1);
         (start, end)
     }
 }

@@ -33,14 +33,8 @@ impl Default for Separators {
 
 impl Separators {
     /// The recommended delimiters: `|^~\&`.
-    pub const STANDARD: Self = Self {
-        field: b'|',
-        component: b'^',
-        repetition: b'~',
-        escape: b'\\',
-        subcomponent: b'&',
-        truncation: None,
-    };
+    pub const STANDARD: Self =
+        Self { field: b'|', component: b'^', repetition: b'~', escape: b'\\', subcomponent: b'&', truncation: None };
 
     /// Stands for a delimiter that the message does not use. Never matches any byte.
     pub const UNUSED: u8 = 0;
@@ -54,10 +48,8 @@ impl Separators {
             _ => return Err(ParseErrorKind::FieldSeparator),
         };
         let rest = &header[4..];
-        let length = rest
-            .iter()
-            .position(|&byte| byte == field || byte == b'\r' || byte == b'\n')
-            .unwrap_or(rest.len());
+        let length =
+            rest.iter().position(|&byte| byte == field || byte == b'\r' || byte == b'\n').unwrap_or(rest.len());
         let declared = &rest[..length];
         if declared.is_empty() {
             return Err(ParseErrorKind::EncodingCharactersMissing);

@@ -35,20 +35,10 @@ impl Structure {
         let mut reader = Reader {
             structure: Structure {
                 groups: Vec::with_capacity(message.segment_count()),
-                instances: vec![Instance {
-                    grammar,
-                    parent: None,
-                    first: 0,
-                    last: 0,
-                }],
+                instances: vec![Instance { grammar, parent: None, first: 0, last: 0 }],
                 strays: Vec::new(),
             },
-            open: vec![Open {
-                id: Self::root(),
-                grammar,
-                next: 0,
-                seen: 0,
-            }],
+            open: vec![Open { id: Self::root(), grammar, next: 0, seen: 0 }],
         };
         for segment in message.segments() {
             reader.segment(segment.name_bytes(), segment.index());
@@ -63,10 +53,7 @@ impl Structure {
 
     /// The innermost group of a segment; the root when there is no such segment.
     pub fn group_of(&self, segment_index: usize) -> GroupId {
-        self.groups
-            .get(segment_index)
-            .copied()
-            .unwrap_or(Self::root())
+        self.groups.get(segment_index).copied().unwrap_or(Self::root())
     }
 
     /// The group around a group; `None` for the root.
@@ -76,8 +63,7 @@ impl Structure {
 
     /// The group's name in the standard: `ORDER_OBSERVATION`; `MESSAGE` for the root.
     pub fn name(&self, group: GroupId) -> &'static str {
-        self.instance(group)
-            .map_or("MESSAGE", |instance| instance.grammar.name)
+        self.instance(group).map_or("MESSAGE", |instance| instance.grammar.name)
     }
 
     /// Index of the group's first segment.
@@ -110,9 +96,7 @@ impl Structure {
     /// Indexes of the segments in a group and in the groups within it, in order. Linear in the
     /// group's length.
     pub fn members(&self, group: GroupId) -> impl Iterator<Item = usize> {
-        let range = self
-            .instance(group)
-            .map_or(0..0, |found| found.first..found.last + 1);
+        let range = self.instance(group).map_or(0..0, |found| found.first..found.last + 1);
         range.filter(move |index| self.within(self.group_of(*index), group))
     }
 
@@ -146,23 +130,15 @@ struct Open {
 impl Open {
     /// The first item that takes a segment of this name; out of its turn, too, unless `in_turn`.
     fn item(&self, name: &[u8; 3], in_turn: bool) -> Option<usize> {
-        self.grammar
-            .items
-            .iter()
-            .enumerate()
-            .position(|(at, item)| {
-                let free = item.repeats || self.seen & (1 << at) == 0;
-                let turn = if self.grammar.ordered {
-                    at >= self.next
-                } else {
-                    free
-                };
-                let takes = match item.kind {
-                    Kind::Segment(segment) => segment == name,
-                    Kind::Group(group) => group.openers.contains(&name),
-                };
-                takes && (turn || !in_turn)
-            })
+        self.grammar.items.iter().enumerate().position(|(at, item)| {
+            let free = item.repeats || self.seen & (1 << at) == 0;
+            let turn = if self.grammar.ordered { at >= self.next } else { free };
+            let takes = match item.kind {
+                Kind::Segment(segment) => segment == name,
+                Kind::Group(group) => group.openers.contains(&name),
+            };
+            takes && (turn || !in_turn)
+        })
     }
 
     fn mark(&mut self, at: usize) {
@@ -190,9 +166,7 @@ impl Reader {
     /// The innermost open group that takes a segment, and its item.
     fn find(&self, name: &[u8; 3], in_turn: bool) -> Option<(usize, usize)> {
         let depths = self.open.iter().enumerate().rev();
-        depths
-            .filter_map(|(depth, open)| Some((depth, open.item(name, in_turn)?)))
-            .next()
+        depths.filter_map(|(depth, open)| Some((depth, open.item(name, in_turn)?))).next()
     }
 
     /// Puts a segment into an item of an open group, and opens the groups below that it opens.
@@ -206,19 +180,9 @@ impl Reader {
                 break;
             };
             let id = GroupId(self.structure.instances.len() as u32);
-            let instance = Instance {
-                grammar,
-                parent: Some(parent),
-                first: index,
-                last: index,
-            };
+            let instance = Instance { grammar, parent: Some(parent), first: index, last: index };
             self.structure.instances.push(instance);
-            let opened = Open {
-                id,
-                grammar,
-                next: 0,
-                seen: 0,
-            };
+            let opened = Open { id, grammar, next: 0, seen: 0 };
             at = opened.item(name, true);
             self.open.push(opened);
         }

@@ -34,11 +34,7 @@ fn tree(message: &Message) -> String {
             out.push_str(&format!(" {}{{", structure.name(id)));
             open.push(id);
         }
-        let stray = if structure.strays().contains(&segment.index()) {
-            "!"
-        } else {
-            ""
-        };
+        let stray = if structure.strays().contains(&segment.index()) { "!" } else { "" };
         out.push_str(&format!(" {}{stray}", segment.name()));
     }
     out.push_str(&" }".repeat(open.len() - 1));
@@ -46,11 +42,7 @@ fn tree(message: &Message) -> String {
 }
 
 fn check(kind: &str, segments: &str, expected: &str) {
-    assert_eq!(
-        tree(&message(kind, segments)),
-        expected,
-        "{kind} {segments}"
-    );
+    assert_eq!(tree(&message(kind, segments)), expected, "{kind} {segments}");
 }
 
 #[test]
@@ -63,36 +55,16 @@ fn admission() {
          INSURANCE{ IN1 IN2 IN3 } INSURANCE{ IN1 ZTM }",
     );
     // Senders shuffle; nothing is ambiguous.
-    check(
-        "ADT^A08",
-        "PID AL1 PV1 NK1 PD1",
-        "PID ALLERGY{ AL1 } PV1 NEXT_OF_KIN{ NK1 } PD1",
-    );
+    check("ADT^A08", "PID AL1 PV1 NK1 PD1", "PID ALLERGY{ AL1 } PV1 NEXT_OF_KIN{ NK1 } PD1");
     check("ADT^A08", "PID PV1 PV1 QQQ", "PID PV1 PV1! QQQ!");
 }
 
 #[test]
 fn merges() {
-    check(
-        "ADT^A40",
-        "EVN PID PD1 MRG PV1 PID MRG ZXX",
-        "EVN PATIENT{ PID PD1 MRG PV1 } PATIENT{ PID MRG ZXX }",
-    );
-    check(
-        "ADT^A18",
-        "EVN PID PV1 MRG PID MRG",
-        "EVN PATIENT{ PID PV1 MRG! } PATIENT{ PID MRG }",
-    );
-    check(
-        "ADT^A45",
-        "EVN PID MRG PV1 MRG PV1",
-        "EVN PID MERGE_INFO{ MRG PV1 } MERGE_INFO{ MRG PV1 }",
-    );
-    check(
-        "ADT^A24",
-        "EVN PID PV1 PID PV1",
-        "EVN PATIENT{ PID PV1 } PATIENT{ PID PV1 }",
-    );
+    check("ADT^A40", "EVN PID PD1 MRG PV1 PID MRG ZXX", "EVN PATIENT{ PID PD1 MRG PV1 } PATIENT{ PID MRG ZXX }");
+    check("ADT^A18", "EVN PID PV1 MRG PID MRG", "EVN PATIENT{ PID PV1 MRG! } PATIENT{ PID MRG }");
+    check("ADT^A45", "EVN PID MRG PV1 MRG PV1", "EVN PID MERGE_INFO{ MRG PV1 } MERGE_INFO{ MRG PV1 }");
+    check("ADT^A24", "EVN PID PV1 PID PV1", "EVN PATIENT{ PID PV1 } PATIENT{ PID PV1 }");
 }
 
 #[test]
@@ -134,11 +106,7 @@ fn results() {
         "ORC NTE OBR SPM OBX NTE",
         "PATIENT_RESULT{ ORDER_OBSERVATION{ ORC NTE OBR SPECIMEN{ SPM } OBSERVATION{ OBX NTE } } }",
     );
-    check(
-        "ORU^R01",
-        "PID OBX",
-        "PATIENT_RESULT{ PATIENT{ PID OBSERVATION{ OBX } } }",
-    );
+    check("ORU^R01", "PID OBX", "PATIENT_RESULT{ PATIENT{ PID OBSERVATION{ OBX } } }");
     // A late visit does not cut the results off from their order.
     check(
         "ORU^R01",
@@ -181,17 +149,8 @@ fn members_and_anchors() {
     let message = message("ORU^R01", "PID OBR OBX NTE OBX OBR OBX");
     let structure = Structure::of(&message);
     let orders: Vec<_> = structure.named("ORDER_OBSERVATION").collect();
-    assert_eq!(
-        orders
-            .iter()
-            .map(|order| structure.anchor(*order))
-            .collect::<Vec<_>>(),
-        [2, 6]
-    );
-    assert_eq!(
-        structure.members(orders[0]).collect::<Vec<_>>(),
-        [2, 3, 4, 5]
-    );
+    assert_eq!(orders.iter().map(|order| structure.anchor(*order)).collect::<Vec<_>>(), [2, 6]);
+    assert_eq!(structure.members(orders[0]).collect::<Vec<_>>(), [2, 3, 4, 5]);
     assert_eq!(structure.members(Structure::root()).count(), 8);
     assert_eq!(structure.group_of(9999), Structure::root());
     assert_eq!(structure.parent(Structure::root()), None);
@@ -202,17 +161,8 @@ fn every_grammar_is_sound() {
     fn visit(group: &'static Group, depth: usize) {
         assert!(depth <= 5 && group.items.len() <= 64, "{}", group.name);
         for opener in group.openers {
-            let opened = Open {
-                id: Structure::root(),
-                grammar: group,
-                next: 0,
-                seen: 0,
-            };
-            assert!(
-                opened.item(opener, true).is_some(),
-                "{} {opener:?}",
-                group.name
-            );
+            let opened = Open { id: Structure::root(), grammar: group, next: 0, seen: 0 };
+            assert!(opened.item(opener, true).is_some(), "{} {opener:?}", group.name);
         }
         for item in group.items {
             if let Kind::Group(inner) = item.kind {

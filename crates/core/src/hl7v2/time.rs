@@ -151,12 +151,7 @@ impl Timestamp {
         match () {
             () if self.year < 1 => Err(TimeError::Year),
             () if !(1..=12).contains(&month) => Err(TimeError::Month),
-            () if self
-                .day
-                .is_some_and(|day| day < 1 || day > days_in_month(self.year, month)) =>
-            {
-                Err(TimeError::Day)
-            }
+            () if self.day.is_some_and(|day| day < 1 || day > days_in_month(self.year, month)) => Err(TimeError::Day),
             () if self.hour.is_some_and(|hour| hour > 23) => Err(TimeError::Hour),
             () if self.minute.is_some_and(|minute| minute > 59) => Err(TimeError::Minute),
             () if self.second.is_some_and(|second| second > 59) => Err(TimeError::Second),
@@ -168,15 +163,9 @@ impl Timestamp {
     /// How exact it is.
     pub fn precision(&self) -> Precision {
         match self {
-            Self {
-                fraction: Some(_), ..
-            } => Precision::Fraction,
-            Self {
-                second: Some(_), ..
-            } => Precision::Second,
-            Self {
-                minute: Some(_), ..
-            } => Precision::Minute,
+            Self { fraction: Some(_), .. } => Precision::Fraction,
+            Self { second: Some(_), .. } => Precision::Second,
+            Self { minute: Some(_), .. } => Precision::Minute,
             Self { hour: Some(_), .. } => Precision::Hour,
             Self { day: Some(_), .. } => Precision::Day,
             Self { month: Some(_), .. } => Precision::Month,
@@ -208,16 +197,10 @@ impl Timestamp {
         let mut text = format_local(local);
         if let Some(fraction) = self.fraction {
             let digits = usize::from(fraction.digits.min(3));
-            append(
-                &mut text,
-                format_args!(".{}", &format!("{:09}", fraction.nanos)[..digits]),
-            );
+            append(&mut text, format_args!(".{}", &format!("{:09}", fraction.nanos)[..digits]));
         }
         let (sign, minutes) = (if offset < 0 { '-' } else { '+' }, offset.abs() / 60);
-        append(
-            &mut text,
-            format_args!("{sign}{:02}:{:02}", minutes / 60, minutes % 60),
-        );
+        append(&mut text, format_args!("{sign}{:02}:{:02}", minutes / 60, minutes % 60));
         text
     }
 
@@ -227,9 +210,7 @@ impl Timestamp {
     /// `zone`.
     pub fn instant(&self, zone: &Zone) -> i64 {
         let (local, offset) = self.local_and_offset(zone);
-        let millis = self
-            .fraction
-            .map_or(0, |fraction| i64::from(fraction.nanos / 1_000_000));
+        let millis = self.fraction.map_or(0, |fraction| i64::from(fraction.nanos / 1_000_000));
         (local - offset) * MICROS_PER_SECOND + millis * 1000
     }
 
@@ -243,23 +224,14 @@ impl Timestamp {
         let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
         let (hour, minute) = (self.hour.unwrap_or(0), self.minute.unwrap_or(0));
         let second = self.second.unwrap_or(0);
-        let local = days_from_civil(i64::from(self.year), i64::from(month), i64::from(day))
-            * SECONDS_PER_DAY
+        let local = days_from_civil(i64::from(self.year), i64::from(month), i64::from(day)) * SECONDS_PER_DAY
             + i64::from(hour) * 3600
             + i64::from(minute) * 60
             + i64::from(second);
         if let Some(minutes) = self.offset_minutes {
             return (local, i64::from(minutes) * 60);
         }
-        let civil = DateTime::new(
-            self.year,
-            month as i8,
-            day as i8,
-            hour as i8,
-            minute as i8,
-            second as i8,
-            0,
-        );
+        let civil = DateTime::new(self.year, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0);
         // `parse` checks the parts; a hand-made impossible date is read as UTC.
         let (shift, offset) = civil.map_or((0, 0), |civil| zone.resolve(civil));
         (local + shift, offset)
@@ -271,10 +243,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}", self.year)?;
         let parts = [self.month, self.day, self.hour, self.minute, self.second];
-        parts
-            .iter()
-            .map_while(|part| *part)
-            .try_for_each(|part| write!(f, "{part:02}"))?;
+        parts.iter().map_while(|part| *part).try_for_each(|part| write!(f, "{part:02}"))?;
         if let Some(fraction) = self.fraction {
             let digits = usize::from(fraction.digits).min(FRACTION_DIGITS_MAX);
             write!(f, ".{}", &format!("{:09}", fraction.nanos)[..digits])?;
@@ -283,12 +252,7 @@ impl fmt::Display for Timestamp {
             None => Ok(()),
             Some(minutes) => {
                 let sign = if minutes < 0 { '-' } else { '+' };
-                write!(
-                    f,
-                    "{sign}{:02}{:02}",
-                    minutes.abs() / 60,
-                    minutes.abs() % 60
-                )
+                write!(f, "{sign}{:02}{:02}", minutes.abs() / 60, minutes.abs() % 60)
             }
         }
     }
@@ -320,10 +284,7 @@ fn parse_fraction(digits: &str) -> Result<Fraction, TimeError> {
     }
     let missing = (FRACTION_DIGITS_MAX - digits.len()) as u32;
     let value: u32 = digits.parse().map_err(|_| TimeError::Fraction)?;
-    Ok(Fraction {
-        nanos: value * 10u32.pow(missing),
-        digits: digits.len() as u8,
-    })
+    Ok(Fraction { nanos: value * 10u32.pow(missing), digits: digits.len() as u8 })
 }
 
 fn parse_offset(text: &str) -> Result<Option<i16>, TimeError> {
@@ -334,11 +295,7 @@ fn parse_offset(text: &str) -> Result<Option<i16>, TimeError> {
         return Err(TimeError::Offset);
     }
     let number: i16 = digits.parse().map_err(|_| TimeError::Offset)?;
-    let (hours, minutes) = if digits.len() == 2 {
-        (number, 0)
-    } else {
-        (number / 100, number % 100)
-    };
+    let (hours, minutes) = if digits.len() == 2 { (number, 0) } else { (number / 100, number % 100) };
     let total = hours * 60 + minutes;
     if minutes > 59 || total > OFFSET_MINUTES_MAX {
         return Err(TimeError::Offset);
@@ -404,16 +361,11 @@ fn civil(seconds: i64) -> ((i64, i64, i64), i64) {
     let days = seconds.div_euclid(SECONDS_PER_DAY) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     ((year, month, day), seconds.rem_euclid(SECONDS_PER_DAY))
 }

@@ -25,30 +25,10 @@ fn precision_is_kept() {
     check("202404", Precision::Month, "2024-04", "2024-04");
     check("20240403", Precision::Day, "2024-04-03", "2024-04-03");
     check("2024040309", Precision::Hour, "2024-04-03", "2024-04-03");
-    check(
-        "202404030930",
-        Precision::Minute,
-        "2024-04-03",
-        "2024-04-03T09:30:00+01:00",
-    );
-    check(
-        "20240103093015",
-        Precision::Second,
-        "2024-01-03",
-        "2024-01-03T09:30:15+00:00",
-    );
-    check(
-        "20240403093015.9876",
-        Precision::Fraction,
-        "2024-04-03",
-        "2024-04-03T09:30:15.987+01:00",
-    );
-    check(
-        "20240403093015.5-0330",
-        Precision::Fraction,
-        "2024-04-03",
-        "2024-04-03T09:30:15.5-03:30",
-    );
+    check("202404030930", Precision::Minute, "2024-04-03", "2024-04-03T09:30:00+01:00");
+    check("20240103093015", Precision::Second, "2024-01-03", "2024-01-03T09:30:15+00:00");
+    check("20240403093015.9876", Precision::Fraction, "2024-04-03", "2024-04-03T09:30:15.987+01:00");
+    check("20240403093015.5-0330", Precision::Fraction, "2024-04-03", "2024-04-03T09:30:15.5-03:30");
     check("20240403+0100", Precision::Day, "2024-04-03", "2024-04-03");
 }
 
@@ -65,10 +45,7 @@ fn the_published_table() {
     ] {
         assert_eq!(time(typed).fhir_instant(&Zone::utc()), stored);
     }
-    assert_eq!(
-        Timestamp::parse("2016020311121"),
-        Err(TimeError::Incomplete)
-    );
+    assert_eq!(Timestamp::parse("2016020311121"), Err(TimeError::Incomplete));
 }
 
 #[test]
@@ -117,48 +94,17 @@ fn clock_changes() {
         assert_eq!(time(text).fhir_date_time(&london()), expected);
         assert_eq!(time(text).fhir_instant(&london()), instant);
     };
-    check(
-        "20240701090000",
-        "2024-07-01T09:00:00+01:00",
-        "2024-07-01T08:00:00.000Z",
-    );
+    check("20240701090000", "2024-07-01T09:00:00+01:00", "2024-07-01T08:00:00.000Z");
     // Skipped: forward by the gap. Doubled: the first. An offset that was typed always wins.
-    check(
-        "202403310130",
-        "2024-03-31T02:30:00+01:00",
-        "2024-03-31T01:30:00.000Z",
-    );
-    check(
-        "202410270130",
-        "2024-10-27T01:30:00+01:00",
-        "2024-10-27T00:30:00.000Z",
-    );
-    check(
-        "202410270130+0000",
-        "2024-10-27T01:30:00+00:00",
-        "2024-10-27T01:30:00.000Z",
-    );
-    check(
-        "202410270130-0500",
-        "2024-10-27T01:30:00-05:00",
-        "2024-10-27T06:30:00.000Z",
-    );
+    check("202403310130", "2024-03-31T02:30:00+01:00", "2024-03-31T01:30:00.000Z");
+    check("202410270130", "2024-10-27T01:30:00+01:00", "2024-10-27T00:30:00.000Z");
+    check("202410270130+0000", "2024-10-27T01:30:00+00:00", "2024-10-27T01:30:00.000Z");
+    check("202410270130-0500", "2024-10-27T01:30:00-05:00", "2024-10-27T06:30:00.000Z");
     // Midnight of a summer day is the day before in UTC.
-    assert_eq!(
-        time("20240701").fhir_instant(&london()),
-        "2024-06-30T23:00:00.000Z"
-    );
+    assert_eq!(time("20240701").fhir_instant(&london()), "2024-06-30T23:00:00.000Z");
     // London's local mean time, and the ends of the calendar.
-    check(
-        "18000101000000",
-        "1800-01-01T00:00:00-00:01",
-        "1800-01-01T00:01:15.000Z",
-    );
-    check(
-        "99991231235959",
-        "9999-12-31T23:59:59+00:00",
-        "9999-12-31T23:59:59.000Z",
-    );
+    check("18000101000000", "1800-01-01T00:00:00-00:01", "1800-01-01T00:01:15.000Z");
+    check("99991231235959", "9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59.000Z");
     assert_eq!(time("0001").instant(&Zone::utc()), -62_135_596_800_000_000);
 }
 
@@ -166,14 +112,8 @@ fn clock_changes() {
 fn micros_to_text() {
     assert_eq!(fhir_instant_from_micros(0), "1970-01-01T00:00:00.000Z");
     assert_eq!(fhir_instant_from_micros(-1), "1969-12-31T23:59:59.999Z");
-    assert_eq!(
-        fhir_instant_from_micros(1_712_136_615_987_654),
-        "2024-04-03T09:30:15.987Z"
-    );
-    assert_eq!(
-        hl7_from_micros(1_712_136_615_987_654),
-        "20240403093015+0000"
-    );
+    assert_eq!(fhir_instant_from_micros(1_712_136_615_987_654), "2024-04-03T09:30:15.987Z");
+    assert_eq!(hl7_from_micros(1_712_136_615_987_654), "20240403093015+0000");
     // Extremes print something and do not panic.
     fhir_instant_from_micros(i64::MAX);
     hl7_from_micros(i64::MIN);

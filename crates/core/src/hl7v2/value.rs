@@ -53,18 +53,7 @@ impl<'m> Value<'m> {
         whole: bool,
     ) -> Self {
         let (repetition, component, subcomponent) = (0, 0, 0);
-        Self {
-            message,
-            start,
-            end,
-            segment,
-            repetition,
-            field,
-            component,
-            subcomponent,
-            level,
-            whole,
-        }
+        Self { message, start, end, segment, repetition, field, component, subcomponent, level, whole }
     }
 
     /// The bytes as received.
@@ -96,9 +85,7 @@ impl<'m> Value<'m> {
         match raw.first() {
             None => false,
             Some(first) if *first != b'"' && !delimits(first) => true,
-            Some(_) => raw
-                .split(delimits)
-                .any(|piece| !piece.is_empty() && piece != b"\"\""),
+            Some(_) => raw.split(delimits).any(|piece| !piece.is_empty() && piece != b"\"\""),
         }
     }
 
@@ -133,8 +120,7 @@ impl<'m> Value<'m> {
     /// Subcomponent `n`, from 1, of the first component when this is higher; empty when it is not
     /// there.
     pub fn subcomponent(&self, n: usize) -> Value<'m> {
-        self.first_at(Level::Component)
-            .nth_at(Level::Subcomponent, n)
+        self.first_at(Level::Component).nth_at(Level::Subcomponent, n)
     }
 
     /// The whole slice as text: character set decoded, escape sequences resolved, delimiters of
@@ -149,11 +135,7 @@ impl<'m> Value<'m> {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
             Cow::Owned(text) => {
                 let trimmed = text.trim();
-                if trimmed.len() == text.len() {
-                    Cow::Owned(text)
-                } else {
-                    Cow::Owned(trimmed.to_owned())
-                }
+                if trimmed.len() == text.len() { Cow::Owned(text) } else { Cow::Owned(trimmed.to_owned()) }
             }
         }
     }
@@ -162,11 +144,7 @@ impl<'m> Value<'m> {
     /// `\.ti n\`) and every line end as one LF.
     pub fn formatted(&self) -> Cow<'m, str> {
         let text = self.decoded(Layout::Page);
-        if text.contains('\r') {
-            Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
-        } else {
-            text
-        }
+        if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { text }
     }
 
     /// Where this value stands.
@@ -219,10 +197,7 @@ impl<'m> Value<'m> {
     /// The `n`th piece at `level`, which is the next one below, or this value itself.
     fn nth_at(&self, level: Level, n: usize) -> Value<'m> {
         // One piece past the end tells where an absent piece would stand.
-        match n
-            .checked_sub(1)
-            .and_then(|skip| self.split(level).nth(skip))
-        {
+        match n.checked_sub(1).and_then(|skip| self.split(level).nth(skip)) {
             Some(value) => value,
             None => {
                 let mut absent = *self;
@@ -244,12 +219,7 @@ impl<'m> Value<'m> {
             true => Separators::UNUSED,
             false => delimiter(&self.separators(), level),
         };
-        Pieces {
-            rest,
-            level,
-            separator,
-            count: 0,
-        }
+        Pieces { rest, level, separator, count: 0 }
     }
 
     /// Marks this value as the `n`th at `level`.

@@ -21,10 +21,7 @@ impl Zone {
     /// # Errors
     /// When the built-in database has no such zone.
     pub fn named(name: &str) -> Result<Zone, ZoneError> {
-        TimeZoneDatabase::bundled()
-            .get(name)
-            .map(Zone)
-            .map_err(|_| ZoneError)
+        TimeZoneDatabase::bundled().get(name).map(Zone).map_err(|_| ZoneError)
     }
 
     /// Coordinated universal time.
@@ -41,10 +38,9 @@ impl Zone {
         match self.0.to_ambiguous_timestamp(local).offset() {
             AmbiguousOffset::Unambiguous { offset } => (0, i64::from(offset.seconds())),
             AmbiguousOffset::Fold { before, .. } => (0, i64::from(before.seconds())),
-            AmbiguousOffset::Gap { before, after } => (
-                i64::from(after.seconds()) - i64::from(before.seconds()),
-                i64::from(after.seconds()),
-            ),
+            AmbiguousOffset::Gap { before, after } => {
+                (i64::from(after.seconds()) - i64::from(before.seconds()), i64::from(after.seconds()))
+            }
         }
     }
 }
@@ -64,10 +60,7 @@ mod tests {
         assert_eq!(check(3, 31, 1), (3600, 3600), "skipped hour");
         assert_eq!(check(10, 27, 1), (0, 3600), "doubled hour");
         assert_eq!(check(10, 27, 2), (0, 0));
-        assert_eq!(
-            Zone::utc().resolve(datetime(2024, 7, 1, 0, 0, 0, 0)),
-            (0, 0)
-        );
+        assert_eq!(Zone::utc().resolve(datetime(2024, 7, 1, 0, 0, 0, 0)), (0, 0));
         assert!(Zone::named("Europe/Nowhere").is_err());
         assert_eq!(Zone::named("europe/london").unwrap(), london);
     }

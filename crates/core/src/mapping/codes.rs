@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn a_code_set_is_read_and_its_faults_are_placed() {
-        let (set, problems) = read("code,value,system,display\nM,male,,\nF,female,urn:x,\"Female, adult\"\nM,x,,\n,y,,\n");
+        let (set, problems) =
+            read("code,value,system,display\nM,male,,\nF,female,urn:x,\"Female, adult\"\nM,x,,\n,y,,\n");
         assert_eq!(set.get("F").unwrap().display.as_deref(), Some("Female, adult"));
         assert_eq!(set.get("f"), None);
         assert_eq!(

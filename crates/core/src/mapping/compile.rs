@@ -99,8 +99,10 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         .filter_map(|message| compiler.message(message))
         .collect();
     table.finish(compiler.problems);
+    // A write that could not be read uses nothing, so this is only told of a file that is right otherwise.
+    let right = compiler.problems.len() == before;
     for (name, place) in own_rows {
-        if !compiler.used.contains(&name) {
+        if right && !compiler.used.contains(&name) {
             compiler.problems.hint(&place, format!("rows `{name}` are used nowhere"), "use them or delete them");
         }
     }
@@ -225,7 +227,7 @@ impl Compiler<'_> {
 
     fn write(&mut self, mut table: Table) -> Option<WritePlan> {
         let resource = table.required_text("resource", self.problems);
-        let resource = resource.and_then(|(name, place)| self.resource(&name, &place));
+        let resource = resource.and_then(|(name, place)| self.resource(&name, &place))?;
         let policy = table.required_text("policy", self.problems).and_then(|(text, place)| {
             let policy = match text.as_str() {
                 "replace" => Policy::Replace,
@@ -267,15 +269,18 @@ impl Compiler<'_> {
         let at = self.paths(&mut table, "at");
         let item = table.text("item", self.problems).map(|(kind, _)| (Arc::from(kind), at));
         let rows = table.required_text("rows", self.problems);
-        let resource_type = resource.unwrap_or("Basic");
-        let only = self.elements(&mut table, "only", resource_type);
-        let unite = self.elements(&mut table, "unite", resource_type);
+        let only = self.elements(&mut table, "only", resource);
+        let unite = self.elements(&mut table, "unite", resource);
         let specialty = self.paths(&mut table, "specialty").into_iter().next();
         let service = self.paths(&mut table, "service").into_iter().next();
         if let Some((Policy::Append, place)) = &policy
             && item.is_none()
         {
-            self.problems.hint(place, "policy `append` needs `item`", "name the kind of event, e.g. `item = \"TRANSFER\"`");
+            self.problems.hint(
+                place,
+                "policy `append` needs `item`",
+                "name the kind of event, e.g. `item = \"TRANSFER\"`",
+            );
         }
         if let Some((Policy::Set, place)) = &policy
             && item.is_none()
@@ -285,7 +290,6 @@ impl Compiler<'_> {
         }
         let place = table.place().clone();
         table.finish(self.problems);
-        let resource = resource?;
         let rows = self.block_of(&rows?, resource)?;
         self.required_elements(rows, resource, &place);
         Some(WritePlan {
@@ -659,7 +663,10 @@ impl Compiler<'_> {
                 return None;
             }
             let (path, _) = self.element_path(VALUE_ELEMENTS[0], place, type_name)?;
-            return Some((path, Target { many: false, type_name: "Observation.value[x]", primitive: None, binding: None }));
+            return Some((
+                path,
+                Target { many: false, type_name: "Observation.value[x]", primitive: None, binding: None },
+            ));
         }
         let (path, element) = self.element_path(to, place, type_name)?;
         let primitive = match element.kind() {
@@ -774,8 +781,10 @@ impl Compiler<'_> {
             return self.codes(&name, &at, target, default, otherwise);
         }
         if conversion == Conversion::ObservationValue {
-            let elements: Vec<ElementPath> =
-                VALUE_ELEMENTS.iter().filter_map(|name| Some(self.element_path(name, place, "Observation")?.0)).collect();
+            let elements: Vec<ElementPath> = VALUE_ELEMENTS
+                .iter()
+                .filter_map(|name| Some(self.element_path(name, place, "Observation")?.0))
+                .collect();
             let paths = [self.implied("OBX-2", place)?, self.implied("OBX-6", place)?];
             return Some(Op::ObservationValue { elements, paths });
         }
@@ -786,7 +795,8 @@ impl Compiler<'_> {
                 .filter(|doc| doc.makes.contains(&target.primitive.map_or(target.type_name, Primitive::name)))
                 .map(|doc| doc.name)
                 .collect();
-            let message = format!("`{}` makes {}, and this is a {}", doc.name, doc.makes.join(" or "), target.type_name);
+            let message =
+                format!("`{}` makes {}, and this is a {}", doc.name, doc.makes.join(" or "), target.type_name);
             let hint = match fitting[..] {
                 [] => "fill its elements one by one, or by `rows` or `codes`".to_owned(),
                 _ => format!("fitting here: {}", fitting.join(", ")),
@@ -863,7 +873,8 @@ impl Compiler<'_> {
             ("CodeableConcept", _) => CodeShape::CodeableConcept,
             (_, Some(Primitive::Code | Primitive::String | Primitive::Uri)) => CodeShape::Code,
             _ => {
-                let message = format!("a code set fills a code, Coding or CodeableConcept, and this is a {}", target.type_name);
+                let message =
+                    format!("a code set fills a code, Coding or CodeableConcept, and this is a {}", target.type_name);
                 self.problems.at(place, message);
                 return None;
             }

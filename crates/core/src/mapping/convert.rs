@@ -52,21 +52,87 @@ const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
 
 /// Every conversion, in the order of the documentation.
 pub const CONVERSIONS: &[ConversionDoc] = &[
-    doc("text", TEXT_TYPES, "The text, unescaped, without blanks at the ends; what a row does without `as`.", r"Smith \T\ Sons", r#""Smith & Sons""#),
+    doc(
+        "text",
+        TEXT_TYPES,
+        "The text, unescaped, without blanks at the ends; what a row does without `as`.",
+        r"Smith \T\ Sons",
+        r#""Smith & Sons""#,
+    ),
     doc("boolean", &["boolean"], "`Y` or `N` of table 0136.", "Y", "true"),
     doc("integer", &["integer", "positiveInt", "unsignedInt"], "A whole number.", "7", "7"),
     doc("decimal", &["decimal"], "A number, with the zeros the sender wrote.", "4.20", "4.20"),
     doc("date", &["date"], "The date of a time stamp, in its precision.", "19700101", r#""1970-01-01""#),
-    doc("date-time", &["dateTime"], "A time stamp in its precision; a time gets the feed's zone.", "202407010930", r#""2024-07-01T09:30:00+01:00""#),
-    doc("instant", &["instant", "dateTime"], "A time stamp as an instant; missing parts are 01 or 0.", "202407010930", r#""2024-07-01T09:30:00+01:00""#),
-    doc("address", &["Address"], "XAD.", "Flat 1^1, The Road^London^^SW1A 1AA^GBR", r#"{"line":["Flat 1","1, The Road"],"city":"London","postalCode":"SW1A 1AA","country":"GBR"}"#),
-    doc("contact-point", &["ContactPoint"], "XTN, also in the forms UK systems send; `with` is the use when the value names none.", "07123456789^PRS", r#"{"system":"phone","value":"07123456789","use":"mobile"}"#),
-    doc("xcn-name", &["string"], "The name in XCN or XPN as people read it.", "^Jones^Stuart^James^^Dr", r#""Dr Stuart James Jones""#),
-    doc("ndl-name", &["string"], "The name in the first component of NDL.", "1&Jones&Stuart&&&Dr", r#""Dr Stuart Jones""#),
-    doc("coded", &["CodeableConcept"], "CE or CWE: both triplets and the text.", "B3588^TSH", r#"{"coding":[{"code":"B3588","display":"TSH"}],"text":"TSH"}"#),
-    doc("attachment", &["Attachment"], "ED: decoded once, kept as a blob named by its hash; `title` gives paths for the title.", "^TEXT^HTML^A^<p>Hello</p>", r#"{"contentType":"text/html","url":"Binary/b1cd1ee3f9cf9b33457fb22e2ddf11aef2bb2bf4f4ee06d8af0ccb0ed9a8a6b3","size":12}"#),
-    doc("observation-value", &["Observation.value[x]"], "OBX-5 by OBX-2, with the unit of OBX-6.", "NM … 4.20 … mU/L", r#"{"valueQuantity":{"value":4.20,"unit":"mU/L"}}"#),
-    doc("end-of-appointment", &["instant"], "The end as given, else the start of SCH-11.4 plus the duration of SCH-9 in the unit of SCH-10.", "20240701093000", r#""2024-07-01T09:30:00+01:00""#),
+    doc(
+        "date-time",
+        &["dateTime"],
+        "A time stamp in its precision; a time gets the feed's zone.",
+        "202407010930",
+        r#""2024-07-01T09:30:00+01:00""#,
+    ),
+    doc(
+        "instant",
+        &["instant", "dateTime"],
+        "A time stamp as an instant; missing parts are 01 or 0.",
+        "202407010930",
+        r#""2024-07-01T09:30:00+01:00""#,
+    ),
+    doc(
+        "address",
+        &["Address"],
+        "XAD.",
+        "Flat 1^1, The Road^London^^SW1A 1AA^GBR",
+        r#"{"line":["Flat 1","1, The Road"],"city":"London","postalCode":"SW1A 1AA","country":"GBR"}"#,
+    ),
+    doc(
+        "contact-point",
+        &["ContactPoint"],
+        "XTN, also in the forms UK systems send; `with` is the use when the value names none.",
+        "07123456789^PRS",
+        r#"{"system":"phone","value":"07123456789","use":"mobile"}"#,
+    ),
+    doc(
+        "xcn-name",
+        &["string"],
+        "The name in XCN or XPN as people read it.",
+        "^Jones^Stuart^James^^Dr",
+        r#""Dr Stuart James Jones""#,
+    ),
+    doc(
+        "ndl-name",
+        &["string"],
+        "The name in the first component of NDL.",
+        "1&Jones&Stuart&&&Dr",
+        r#""Dr Stuart Jones""#,
+    ),
+    doc(
+        "coded",
+        &["CodeableConcept"],
+        "CE or CWE: both triplets and the text.",
+        "B3588^TSH",
+        r#"{"coding":[{"code":"B3588","display":"TSH"}],"text":"TSH"}"#,
+    ),
+    doc(
+        "attachment",
+        &["Attachment"],
+        "ED: decoded once, kept as a blob named by its hash; `title` gives paths for the title.",
+        "^TEXT^HTML^A^<p>Hello</p>",
+        r#"{"contentType":"text/html","url":"Binary/b1cd1ee3f9cf9b33457fb22e2ddf11aef2bb2bf4f4ee06d8af0ccb0ed9a8a6b3","size":12}"#,
+    ),
+    doc(
+        "observation-value",
+        &["Observation.value[x]"],
+        "OBX-5 by OBX-2, with the unit of OBX-6.",
+        "NM … 4.20 … mU/L",
+        r#"{"valueQuantity":{"value":4.20,"unit":"mU/L"}}"#,
+    ),
+    doc(
+        "end-of-appointment",
+        &["instant"],
+        "The end as given, else the start of SCH-11.4 plus the duration of SCH-9 in the unit of SCH-10.",
+        "20240701093000",
+        r#""2024-07-01T09:30:00+01:00""#,
+    ),
 ];
 
 const fn doc(
@@ -245,7 +311,8 @@ pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Opti
             let pieces = [part(5), part(6), part(7)];
             let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
             let extension = part(8);
-            let joined = if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
+            let joined =
+                if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
             Cow::Owned(joined)
         } else {
             first
@@ -268,8 +335,7 @@ pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Opti
         ("ORN" | "VHN", _) => Some("temp"),
         _ => default_use,
     };
-    let mut members =
-        vec![("system", Json::string(system)), ("value", Json::String(printable(&text)))];
+    let mut members = vec![("system", Json::string(system)), ("value", Json::String(printable(&text)))];
     if let Some(usage) = usage {
         members.push(("use", Json::string(usage)));
     }
@@ -364,15 +430,8 @@ pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option
 }
 
 /// What an Observation's value became: the index of the element among [`VALUE_ELEMENTS`], and its content.
-pub(super) const VALUE_ELEMENTS: [&str; 7] = [
-    "valueQuantity",
-    "valueCodeableConcept",
-    "valueString",
-    "valueDateTime",
-    "valueTime",
-    "valueRange",
-    "valueRatio",
-];
+pub(super) const VALUE_ELEMENTS: [&str; 7] =
+    ["valueQuantity", "valueCodeableConcept", "valueString", "valueDateTime", "valueTime", "valueRange", "valueRatio"];
 
 /// OBX-5 by OBX-2 (mapping-pitfalls 11); `lines` is the text when it is text.
 pub(super) fn observation_value(
@@ -595,7 +654,10 @@ mod tests {
     #[test]
     fn telephones_and_mail_in_every_form_seen() {
         let made = |field: &str| with_value(field, |value| show(contact_point(value, Some("home"))));
-        assert_eq!(made("^NET^^john.smith@company.com"), r#"{"system":"email","value":"john.smith@company.com","use":"home"}"#);
+        assert_eq!(
+            made("^NET^^john.smith@company.com"),
+            r#"{"system":"email","value":"john.smith@company.com","use":"home"}"#
+        );
         assert_eq!(made("x@y.org^NET"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
         assert_eq!(made("x@y.org^EMAIL"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
         assert_eq!(made("07000^MOBILE"), r#"{"system":"phone","value":"07000","use":"mobile"}"#);
@@ -609,7 +671,8 @@ mod tests {
     #[test]
     fn documents_are_decoded_once_and_faults_are_named() {
         let made = |field: &str| with_value(field, |value| attachment(value, None));
-        for field in ["^application^pdf^Base64^SGVsbG8=", "^TEXT^PDF^Base64^SGVs bG8", "^AP^PDF^BASE64^SGVs\\.br\\bG8="] {
+        for field in ["^application^pdf^Base64^SGVsbG8=", "^TEXT^PDF^Base64^SGVs bG8", "^AP^PDF^BASE64^SGVs\\.br\\bG8="]
+        {
             let (json, blob) = made(field).unwrap().unwrap();
             assert_eq!(&*blob.bytes, b"Hello");
             assert_eq!(json.str_at("contentType"), Some("application/pdf"));

@@ -83,8 +83,8 @@ pub(super) fn patient_identifiers(
     let Some(segment) = message.first("PID") else { return Ok(found) };
     for field in [2_u16, 3] {
         for (index, repetition) in segment.field(field).repetitions().enumerate() {
-            if let Some(identifier) = patient_identifier(repetition, types)
-                .map_err(|text| format!("PID-{field}.1[{}] {text}", index + 1))?
+            if let Some(identifier) =
+                patient_identifier(repetition, types).map_err(|text| format!("PID-{field}.1[{}] {text}", index + 1))?
                 && found.iter().all(|earlier| earlier.key != identifier.key)
             {
                 let test = identifier.key.value.starts_with("999");

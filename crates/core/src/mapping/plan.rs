@@ -70,7 +70,11 @@ pub(super) enum Condition {
     NotIn(Path, Vec<String>),
     /// Valued paths do not all have one value.
     Differ(Vec<Path>),
-    Count { segment: SegmentName, below: Option<usize>, above: Option<usize> },
+    Count {
+        segment: SegmentName,
+        below: Option<usize>,
+        above: Option<usize>,
+    },
     Pattern(Pattern),
 }
 
@@ -148,13 +152,28 @@ pub(super) enum Source {
 #[derive(Debug, Clone)]
 pub(super) enum Op {
     Constant(Json),
-    Convert { conversion: Conversion, argument: Argument, default: Option<Json> },
-    Codes { set: Arc<CodeSet>, shape: CodeShape, default: Option<String>, otherwise: Option<String> },
+    Convert {
+        conversion: Conversion,
+        argument: Argument,
+        default: Option<Json>,
+    },
+    Codes {
+        set: Arc<CodeSet>,
+        shape: CodeShape,
+        default: Option<String>,
+        otherwise: Option<String>,
+    },
     Block(BlockId),
     Patient,
-    Refer { resource: &'static str, key: Vec<KeyPart> },
+    Refer {
+        resource: &'static str,
+        key: Vec<KeyPart>,
+    },
     /// The value of an Observation: one of `elements`, by the value type at the first path; the unit is at the second.
-    ObservationValue { elements: Vec<ElementPath>, paths: [Path; 2] },
+    ObservationValue {
+        elements: Vec<ElementPath>,
+        paths: [Path; 2],
+    },
 }
 
 /// What some conversions take besides the value.

@@ -96,10 +96,11 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
     let mut run = Run { feed, message, structure: structure.as_ref(), blobs: Vec::new(), findings: Vec::new() };
     let whole = Scope { group: Structure::root(), segment: None, place: String::new() };
     run.checks(&plan.checks, &whole)?;
-    let identifiers =
-        patient_identifiers(message, &feed.identifiers, feed.test_numbers_only).map_err(Refusal)?;
+    let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only).map_err(Refusal)?;
     if identifiers.is_empty() {
-        return refuse("PID-3: at least one patient identifier that this organisation uses must be provided".to_owned());
+        return refuse(
+            "PID-3: at least one patient identifier that this organisation uses must be provided".to_owned(),
+        );
     }
     let mut patient = PatientUpdate {
         demographics: plan.patient.demographics,
@@ -531,9 +532,7 @@ impl<'m> Run<'_, 'm> {
         let one = |json: Json| Some(Made::Values(row.path.clone(), vec![json]));
         match &row.op {
             Op::Constant(json) => Ok(one(json.clone())),
-            Op::Patient => {
-                Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))])))
-            }
+            Op::Patient => Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))]))),
             Op::Refer { resource, key } => {
                 let (_, key) = self.key(key, scope)?;
                 let id = ResourceId::of_point(self.feed.organisation.code(), resource, &key);
@@ -680,7 +679,8 @@ impl<'m> Run<'_, 'm> {
             Some(Ok(Some(start))) => start.instant(&self.feed.zone),
             _ => return Ok(None),
         };
-        let amount: Option<i64> = self.text(scope, duration).parse().ok().filter(|amount| (1..=1_000_000).contains(amount));
+        let amount: Option<i64> =
+            self.text(scope, duration).parse().ok().filter(|amount| (1..=1_000_000).contains(amount));
         let seconds = match self.text(scope, unit).to_uppercase().as_str() {
             "" | "MIN" | "M" | "MINUTE" | "MINUTES" => Some(60),
             "S" | "SEC" | "SECOND" | "SECONDS" => Some(1),
@@ -695,7 +695,8 @@ impl<'m> Run<'_, 'm> {
     fn lines(&self, row: &Row, scope: &Scope<'m>, paths: &[Path]) -> String {
         let mut lines: Vec<String> = Vec::new();
         for segment in self.message.segments() {
-            let Some(path) = paths.iter().find(|path| path.segment.is_some_and(|n| n.as_str() == segment.name())) else {
+            let Some(path) = paths.iter().find(|path| path.segment.is_some_and(|n| n.as_str() == segment.name()))
+            else {
                 continue;
             };
             let group = self.structure.map_or(Structure::root(), |structure| structure.group_of(segment.index()));
@@ -723,8 +724,7 @@ impl<'m> Run<'_, 'm> {
 
     /// True for a note that stands under a resource, a diagnosis or the like rather than under the message's subject.
     fn repeats_inside(&self, structure: &Structure, group: GroupId, note: Segment<'_>) -> bool {
-        structure.anchor(group) != note.index()
-            && !matches!(structure.name(group), "PATIENT" | "MESSAGE" | "SCHEDULE")
+        structure.anchor(group) != note.index() && !matches!(structure.name(group), "PATIENT" | "MESSAGE" | "SCHEDULE")
     }
 }
 
@@ -750,9 +750,7 @@ impl<'m> Cow2<'_, 'm> {
 
     fn into_owned(self) -> Scope<'m> {
         match self {
-            Cow2::Borrowed(scope) => {
-                Scope { group: scope.group, segment: scope.segment, place: scope.place.clone() }
-            }
+            Cow2::Borrowed(scope) => Scope { group: scope.group, segment: scope.segment, place: scope.place.clone() },
             Cow2::Owned(scope) => scope,
         }
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use fairway_care::{Label, link_team, plan_teams};
 
+use super::complete::complete;
 use super::patient::{self, Found};
 use super::team;
 use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient};
 use super::view::{Effects, IdentifierEffect, PointHead, View};
 use super::{EventItem, ResourceId, encounter};
-use crate::fhir::Json;
+use crate::fhir::{self, Json};
 
 /// What became of a message (design 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,7 +167,18 @@ impl Draft<'_> {
         for change in single {
             self.change(record, change)?;
         }
+        self.check()?;
         Ok(record)
+    }
+
+    /// Nothing that is not valid FHIR R4 is ever stored.
+    fn check(&self) -> Result<(), String> {
+        for head in self.effects.points.iter().filter(|head| !head.deleted) {
+            if let Some(issue) = fhir::check(&head.body).first() {
+                return Err(format!("the message makes no valid {}: {issue}", head.resource_type));
+            }
+        }
+        Ok(())
     }
 
     /// Finds, creates or updates the Patient.
@@ -189,9 +201,11 @@ impl Draft<'_> {
             .clone();
         if !patient.demographics {
             if patient::national_conflict(&head, patient).is_some() {
-                return Err("PID-3: the national number differs from the one on the record that the other identifiers \
+                return Err(
+                    "PID-3: the national number differs from the one on the record that the other identifiers \
                             lead to"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             return Ok(record);
         }
@@ -392,6 +406,7 @@ impl Draft<'_> {
     ) -> Result<(), String> {
         name_patient(&mut body, record);
         let Some(item) = &change.item else {
+            complete(change.resource_type, &mut body);
             self.store(head, body, head.items.clone(), change.label, kind);
             return Ok(());
         };
@@ -440,14 +455,7 @@ impl Draft<'_> {
     }
 
     /// Adds a version unless it equals the stored one.
-    fn store(
-        &mut self,
-        head: &Arc<PointHead>,
-        body: Json,
-        items: Arc<[EventItem]>,
-        label: Label,
-        kind: ChangeKind,
-    ) {
+    fn store(&mut self, head: &Arc<PointHead>, body: Json, items: Arc<[EventItem]>, label: Label, kind: ChangeKind) {
         let entered_at = head.entered_at.max(self.update.sent_at);
         if head.version > 0 && !head.deleted && *head.body == body && head.label == label {
             if entered_at != head.entered_at || *head.items != *items {
@@ -470,12 +478,8 @@ impl Draft<'_> {
     }
 
     fn delete(&mut self, head: &Arc<PointHead>) {
-        let next = PointHead {
-            version: head.version + 1,
-            entered_at: self.update.sent_at,
-            deleted: true,
-            ..(**head).clone()
-        };
+        let next =
+            PointHead { version: head.version + 1, entered_at: self.update.sent_at, deleted: true, ..(**head).clone() };
         self.put(next, ChangeKind::Deleted);
     }
 

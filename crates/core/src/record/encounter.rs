@@ -72,10 +72,11 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
     if !period.is_empty() {
         object.insert("period", Json::object(period));
     }
-    let places: Vec<Json> = runs(&ordered, |item| item.resource.get("location").and_then(|list| list.as_array()?.first()))
-        .into_iter()
-        .filter_map(|run| run.value.get("location").map(|place| run.describe("location", place.clone())))
-        .collect();
+    let places: Vec<Json> =
+        runs(&ordered, |item| item.resource.get("location").and_then(|list| list.as_array()?.first()))
+            .into_iter()
+            .filter_map(|run| run.value.get("location").map(|place| run.describe("location", place.clone())))
+            .collect();
     if !places.is_empty() {
         object.insert("location", Json::Array(places));
     }
@@ -112,8 +113,7 @@ fn runs<'a>(ordered: &[&'a EventItem], value: impl Fn(&'a EventItem) -> Option<&
         }
         runs.push(Run { value, start: &item.when, end: None });
     }
-    if let (Some(last), Some(discharge)) =
-        (runs.last_mut(), ordered.iter().rev().find(|item| item.kind == "DISCHARGE"))
+    if let (Some(last), Some(discharge)) = (runs.last_mut(), ordered.iter().rev().find(|item| item.kind == "DISCHARGE"))
         && last.start != discharge.when
     {
         last.end = Some(&discharge.when);

@@ -3,10 +3,12 @@
 //! `decide` sees a [`View`] of the store and a [`RecordUpdate`] and yields [`Effects`]; it is pure, so replays are exact
 //! and every store shares every rule. No HL7, no SQL, no clock.
 
+mod complete;
 mod decide;
 mod encounter;
 mod id;
 mod patient;
+mod preview;
 pub mod team;
 mod update;
 mod view;
@@ -14,6 +16,7 @@ mod view;
 pub use decide::{ChangeKind, ChangeNote, Decision, Outcome, decide};
 pub use encounter::EventItem;
 pub use id::{ResourceId, sha256_hex};
+pub use preview::preview;
 pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
     PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient,

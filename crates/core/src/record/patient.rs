@@ -1,8 +1,8 @@
 //! Finding the record a message is about, and the identifiers a record holds (hl7-api 2.1, 2.4).
 
+use super::ResourceId;
 use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate};
 use super::view::{IdentifierEffect, PointHead, View};
-use super::ResourceId;
 use crate::fhir::Json;
 
 /// What the identifiers of a message lead to.
@@ -42,16 +42,17 @@ pub(super) fn find(view: &View, patient: &PatientUpdate) -> Found {
 /// System and value of each identifier that a Patient holds.
 fn held(patient: &Json) -> impl Iterator<Item = (&str, &str)> {
     let identifiers = patient.get("identifier").and_then(Json::as_array).unwrap_or_default();
-    identifiers.iter().filter_map(|identifier| {
-        Some((identifier.get("system")?.as_str()?, identifier.get("value")?.as_str()?))
-    })
+    identifiers
+        .iter()
+        .filter_map(|identifier| Some((identifier.get("system")?.as_str()?, identifier.get("value")?.as_str()?)))
 }
 
 /// The national number of the same kind that the record holds, when the message has another one.
 pub(super) fn national_conflict<'a>(head: &'a PointHead, patient: &'a PatientUpdate) -> Option<&'a PatientIdentifier> {
     patient.identifiers.iter().find(|identifier| {
         identifier.kind == IdentifierKind::National
-            && held(&head.body).any(|(system, value)| system == &*identifier.key.system && value != identifier.key.value)
+            && held(&head.body)
+                .any(|(system, value)| system == &*identifier.key.system && value != identifier.key.value)
     })
 }
 

@@ -34,10 +34,7 @@ pub fn team_id(organisation: &str, alias: &str) -> ResourceId {
 
 /// `{"reference": …, "display": …}`.
 fn reference(id: ResourceId, display: &str) -> Json {
-    Json::object([
-        ("reference", Json::string(format!("Organization/{id}"))),
-        ("display", Json::string(display)),
-    ])
+    Json::object([("reference", Json::string(format!("Organization/{id}"))), ("display", Json::string(display))])
 }
 
 fn identifier(system: &'static str, value: &str) -> Json {

@@ -214,7 +214,11 @@ fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
     let Json::Array(items) = next else { return set(next, rest, value, false) };
     let index = step.index.unwrap_or(0).min(items.len());
     if rest.is_empty() {
-        if index == items.len() { items.push(value.clone()) } else { items[index] = value.clone() }
+        if index == items.len() {
+            items.push(value.clone())
+        } else {
+            items[index] = value.clone()
+        }
         return;
     }
     if index == items.len() {

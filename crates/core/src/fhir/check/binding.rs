@@ -14,26 +14,18 @@ impl<'r> Walk<'r> {
         };
         let in_set = |object: &Object| {
             let text = |name| object.get(name).and_then(Json::as_str);
-            text("system")
-                .zip(text("code"))
-                .is_some_and(|(system, code)| set.contains_coding(system, code))
+            text("system").zip(text("code")).is_some_and(|(system, code)| set.contains_coding(system, code))
         };
         let valid = match element.type_name() {
             "CodeableConcept" => {
-                let codings = object
-                    .get("coding")
-                    .and_then(Json::as_array)
-                    .unwrap_or_default();
+                let codings = object.get("coding").and_then(Json::as_array).unwrap_or_default();
                 codings.iter().filter_map(Json::as_object).any(in_set)
             }
             "Coding" => in_set(object),
             _ => !object.contains("code") || in_set(object),
         };
         if !valid {
-            self.issue(
-                path,
-                format!("must have a code of {}: {}", set.name(), listed(set)),
-            );
+            self.issue(path, format!("must have a code of {}: {}", set.name(), listed(set)));
         }
     }
 }
@@ -42,13 +34,7 @@ impl<'r> Walk<'r> {
 const CODES_LISTED_MAX: usize = 12;
 
 fn listed(set: &ValueSet) -> String {
-    let mut text = set
-        .codes()
-        .iter()
-        .take(CODES_LISTED_MAX)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = set.codes().iter().take(CODES_LISTED_MAX).copied().collect::<Vec<_>>().join(", ");
     if set.codes().len() > CODES_LISTED_MAX {
         text.push_str(", …");
     }
@@ -68,13 +54,7 @@ pub(super) fn not_in_set(code: &str, set: &ValueSet) -> String {
 /// A media type (RFC 6838) with or without parameters.
 pub(super) fn is_mime_type(text: &str) -> bool {
     let essence = text.split(';').next().unwrap_or_default().trim_end();
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b))
-    };
-    essence
-        .split_once('/')
-        .is_some_and(|(kind, sub)| is_name(kind) && is_name(sub))
+    let is_name =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&b));
+    essence.split_once('/').is_some_and(|(kind, sub)| is_name(kind) && is_name(sub))
 }

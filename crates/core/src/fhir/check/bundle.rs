@@ -16,20 +16,14 @@ pub(super) struct Index<'r> {
 
 impl<'r> Index<'r> {
     pub(super) fn new(bundle: &'r Json) -> Self {
-        let mut index = Self {
-            by_url: HashMap::new(),
-            by_id: HashSet::new(),
-        };
+        let mut index = Self { by_url: HashMap::new(), by_id: HashSet::new() };
         for entry in entries_of(bundle) {
             let resource = entry.get("resource");
             let name = resource.and_then(Json::resource_type).unwrap_or_default();
             if let Some(url) = entry.get("fullUrl").and_then(Json::as_str) {
                 index.by_url.insert(url, name);
             }
-            if let Some(id) = resource
-                .and_then(|resource| resource.get("id"))
-                .and_then(Json::as_str)
-            {
+            if let Some(id) = resource.and_then(|resource| resource.get("id")).and_then(Json::as_str) {
                 index.by_id.insert((name, id));
             }
         }
@@ -50,17 +44,11 @@ impl<'r> Index<'r> {
 
 /// The type of a Bundle.
 pub(super) fn kind_of(bundle: &Json) -> &str {
-    bundle
-        .get("type")
-        .and_then(Json::as_str)
-        .unwrap_or_default()
+    bundle.get("type").and_then(Json::as_str).unwrap_or_default()
 }
 
 fn entries_of(bundle: &Json) -> &[Json] {
-    bundle
-        .get("entry")
-        .and_then(Json::as_array)
-        .unwrap_or_default()
+    bundle.get("entry").and_then(Json::as_array).unwrap_or_default()
 }
 
 impl<'r> Walk<'r> {
@@ -76,9 +64,7 @@ impl<'r> Walk<'r> {
             let path = root.child("entry").item(index);
             let resource = entry.get("resource");
             if let Some(url) = entry.get("fullUrl").and_then(Json::as_str) {
-                let version = resource
-                    .and_then(|resource| resource.at("meta.versionId"))
-                    .and_then(Json::as_str);
+                let version = resource.and_then(|resource| resource.at("meta.versionId")).and_then(Json::as_str);
                 if kind != "history" && !urls.insert((url, version)) {
                     self.issue(&path.child("fullUrl"), "bdl-7: occurs twice in the Bundle");
                 }
@@ -86,10 +72,7 @@ impl<'r> Walk<'r> {
                     self.issue(&path.child("fullUrl"), rule);
                 }
             } else if matches!(kind, "message" | "document" | "collection") {
-                self.issue(
-                    &path.child("fullUrl"),
-                    "is required in a Bundle of this type",
-                );
+                self.issue(&path.child("fullUrl"), "is required in a Bundle of this type");
             }
             if let Some(rule) = request_fault(entry, resource) {
                 self.issue(&path.child("request"), rule);
@@ -119,20 +102,13 @@ fn url_fault(url: &str, resource: Option<&Json>) -> Option<&'static str> {
 /// A PUT names its resource, a POST its type.
 fn request_fault(entry: &Json, resource: Option<&Json>) -> Option<&'static str> {
     let request = entry.get("request")?;
-    let (method, url) = (
-        request.get("method")?.as_str()?,
-        request.get("url")?.as_str()?,
-    );
+    let (method, url) = (request.get("method")?.as_str()?, request.get("url")?.as_str()?);
     let name = resource?.resource_type()?;
     match method {
-        "POST" if url.split('?').next() != Some(name) => {
-            Some("a POST must go to the type of its resource")
-        }
+        "POST" if url.split('?').next() != Some(name) => Some("a POST must go to the type of its resource"),
         "PUT" if !url.contains('?') => {
             let id = resource?.get("id").and_then(Json::as_str);
-            let agrees = url
-                .split_once('/')
-                .is_some_and(|(n, i)| n == name && Some(i) == id);
+            let agrees = url.split_once('/').is_some_and(|(n, i)| n == name && Some(i) == id);
             (!agrees).then_some("a PUT must go to the type and id of its resource")
         }
         _ => None,

@@ -29,24 +29,16 @@ pub(crate) fn form(text: &str) -> Option<Form<'_>> {
     if text.starts_with("urn:") {
         return (primitive::is_uuid(text) || primitive::is_oid(text)).then_some(Form::Urn);
     }
-    if let Some(rest) = text
-        .strip_prefix("http://")
-        .or_else(|| text.strip_prefix("https://"))
-    {
+    if let Some(rest) = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")) {
         let told = told_type(rest).filter(|name| r4().is_resource_type(name));
-        return (!rest.is_empty() && !rest.contains(char::is_whitespace))
-            .then_some(Form::Absolute(told));
+        return (!rest.is_empty() && !rest.contains(char::is_whitespace)).then_some(Form::Absolute(told));
     }
     if let Some((name, query)) = text.split_once('?') {
-        return (r4().is_resource_type(name) && !query.is_empty())
-            .then_some(Form::Conditional(name));
+        return (r4().is_resource_type(name) && !query.is_empty()).then_some(Form::Conditional(name));
     }
     let (name, rest) = text.split_once('/')?;
-    let (id, version) = rest
-        .split_once("/_history/")
-        .map_or((rest, None), |(id, version)| (id, Some(version)));
-    let valid =
-        r4().is_resource_type(name) && primitive::is_id(id) && version.is_none_or(primitive::is_id);
+    let (id, version) = rest.split_once("/_history/").map_or((rest, None), |(id, version)| (id, Some(version)));
+    let valid = r4().is_resource_type(name) && primitive::is_id(id) && version.is_none_or(primitive::is_id);
     valid.then_some(Form::Relative(name, id))
 }
 
@@ -69,31 +61,18 @@ impl<'r> Walk<'r> {
         let text = object.get("reference").and_then(Json::as_str);
         let told = text.and_then(|text| self.told(text, path, scope));
         let named = object.get("type").and_then(Json::as_str);
-        let named = named.map(|uri| {
-            uri.strip_prefix("http://hl7.org/fhir/StructureDefinition/")
-                .unwrap_or(uri)
-        });
+        let named = named.map(|uri| uri.strip_prefix("http://hl7.org/fhir/StructureDefinition/").unwrap_or(uri));
         if let (Some(told), Some(named)) = (told, named)
             && told != named
         {
-            self.issue(
-                &path.child("type"),
-                "must be the type of the resource that is referred to",
-            );
+            self.issue(&path.child("type"), "must be the type of the resource that is referred to");
         }
         if let Some(target) = told.or(named)
             && !targets.is_empty()
             && targets.binary_search(&target).is_err()
         {
-            let target = if r4().is_resource_type(target) {
-                target
-            } else {
-                "this"
-            };
-            self.issue(
-                path,
-                format!("must not refer to {target}, only to {}", targets.join(", ")),
-            );
+            let target = if r4().is_resource_type(target) { target } else { "this" };
+            self.issue(path, format!("must not refer to {target}, only to {}", targets.join(", ")));
         }
     }
 
@@ -115,10 +94,7 @@ impl<'r> Walk<'r> {
             }
             return found.filter(|name| !name.is_empty());
         }
-        let found = self
-            .bundle
-            .as_ref()
-            .and_then(|bundle| bundle.find(text, form));
+        let found = self.bundle.as_ref().and_then(|bundle| bundle.find(text, form));
         if found.is_some() {
             return found;
         }
@@ -139,10 +115,7 @@ impl<'r> Walk<'r> {
             }
             Form::Conditional(told) => {
                 if !self.is_transaction {
-                    self.issue(
-                        path,
-                        "a conditional reference is for a transaction Bundle only",
-                    );
+                    self.issue(path, "a conditional reference is for a transaction Bundle only");
                 }
                 Some(told)
             }

@@ -20,26 +20,15 @@ pub(super) struct Path<'a> {
 
 impl<'a> Path<'a> {
     pub(super) fn root(name: &'a str) -> Self {
-        Self {
-            parent: None,
-            name,
-            index: None,
-        }
+        Self { parent: None, name, index: None }
     }
 
     pub(super) fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
-        Path {
-            parent: Some(self),
-            name,
-            index: None,
-        }
+        Path { parent: Some(self), name, index: None }
     }
 
     pub(super) fn item(&self, index: usize) -> Self {
-        Self {
-            index: Some(index),
-            ..*self
-        }
+        Self { index: Some(index), ..*self }
     }
 
     pub(super) fn write(&self, out: &mut String) {
@@ -49,11 +38,7 @@ impl<'a> Path<'a> {
         }
         // A name may come from outside: what is no element name is not let into logs.
         let tame = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '_' {
-                c
-            } else {
-                '?'
-            }
+            if c.is_ascii_alphanumeric() || c == '_' { c } else { '?' }
         };
         out.extend(self.name.chars().take(NAME_CHARS_MAX).map(tame));
         if let Some(index) = self.index {
@@ -74,33 +59,19 @@ pub(super) struct Scope<'r> {
 
 impl<'r> Scope<'r> {
     pub(super) fn new(resource: &'r Object) -> Self {
-        let items = resource
-            .get("contained")
-            .and_then(Json::as_array)
-            .unwrap_or_default();
+        let items = resource.get("contained").and_then(Json::as_array).unwrap_or_default();
         let entry = |item: &'r Json| {
             let id = item.get("id")?.as_str()?;
-            Some((
-                id,
-                item.resource_type().unwrap_or_default(),
-                Cell::new(false),
-            ))
+            Some((id, item.resource_type().unwrap_or_default(), Cell::new(false)))
         };
         let mut contained: Vec<_> = items.iter().filter_map(entry).collect();
         contained.sort_by(|a, b| a.0.cmp(b.0));
-        Self {
-            resource,
-            contained,
-            points_back: Cell::new(false),
-        }
+        Self { resource, contained, points_back: Cell::new(false) }
     }
 
     /// The type of the contained resource with this id, which is now referred to.
     pub(super) fn refer(&self, id: &str) -> Option<&'r str> {
-        let at = self
-            .contained
-            .binary_search_by(|entry| entry.0.cmp(id))
-            .ok()?;
+        let at = self.contained.binary_search_by(|entry| entry.0.cmp(id)).ok()?;
         self.contained[at].2.set(true);
         Some(self.contained[at].1)
     }

@@ -6,15 +6,11 @@ use super::*;
 
 /// Valid resources, one a line; other validators read the same file.
 fn samples() -> impl Iterator<Item = Json> {
-    include_str!("samples.ndjson")
-        .lines()
-        .map(|line| Json::parse(line.as_bytes()).unwrap())
+    include_str!("samples.ndjson").lines().map(|line| Json::parse(line.as_bytes()).unwrap())
 }
 
 fn sample(resource_type: &str) -> Json {
-    samples()
-        .find(|json| json.resource_type() == Some(resource_type))
-        .unwrap()
+    samples().find(|json| json.resource_type() == Some(resource_type)).unwrap()
 }
 
 /// The sample with the member at `path` set to `value`, or taken out when `value` is `-`.
@@ -24,9 +20,7 @@ fn edited(resource_type: &str, path: &str, value: &str) -> Json {
     let last = steps.pop().unwrap();
     let parent = steps.iter().fold(&mut json, |json, step| match json {
         Json::Array(items) => &mut items[step.parse::<usize>().unwrap()],
-        Json::Object(object) => object
-            .get_mut(step)
-            .unwrap_or_else(|| panic!("no {step} in {path}")),
+        Json::Object(object) => object.get_mut(step).unwrap_or_else(|| panic!("no {step} in {path}")),
         _ => panic!("no step {step}"),
     });
     let value = (value != "-").then(|| Json::parse(value.as_bytes()).unwrap());
@@ -43,12 +37,7 @@ fn valid_resources_pass_here_and_elsewhere() {
     for json in samples() {
         assert_eq!(check(&json), [], "{}", json.resource_type().unwrap());
         let other = fhirkit::from_json_strict::<fhirkit::r4::Resource>(&json.to_string());
-        assert!(
-            other.is_ok(),
-            "{} {:?}",
-            json.resource_type().unwrap(),
-            other.err()
-        );
+        assert!(other.is_ok(), "{} {:?}", json.resource_type().unwrap(), other.err());
     }
     assert!(samples().count() >= 18);
     assert_eq!(check_bundle(&sample("Bundle")), []);
@@ -174,14 +163,9 @@ const BROKEN: &[(&str, &str, &str, &str, &str)] = &[
 fn every_broken_resource_is_refused_with_its_path_and_rule() {
     for (resource_type, member, value, path, rule) in BROKEN {
         let issues = check(&edited(resource_type, member, value));
-        let found = issues
-            .iter()
-            .any(|issue| issue.path == *path && issue.message.contains(rule));
+        let found = issues.iter().any(|issue| issue.path == *path && issue.message.contains(rule));
         let fine = path.is_empty() && issues.is_empty();
-        assert!(
-            found || fine,
-            "{resource_type}.{member} = {value}: {issues:?}"
-        );
+        assert!(found || fine, "{resource_type}.{member} = {value}: {issues:?}");
     }
 }
 
@@ -190,29 +174,18 @@ fn nested_values_follow_their_rules() {
     let range = |low: &str, high: &str| {
         let text = format!(r#"{{"low":{{"value":{low}}},"high":{{"value":{high}}}}}"#);
         let mut json = edited("Observation", "valueQuantity", "-");
-        json.as_object_mut()
-            .unwrap()
-            .insert("valueRange", Json::parse(text.as_bytes()).unwrap());
+        json.as_object_mut().unwrap().insert("valueRange", Json::parse(text.as_bytes()).unwrap());
         check(&json)
     };
     assert_eq!(range("1.0", "1"), []);
     assert!(range("2", "1.5")[0].message.starts_with("rng-2"));
-    let broken = edited(
-        "Observation",
-        "extension",
-        r#"[{"url":"http://x","valueRatio":{"numerator":{"value":1}}}]"#,
-    );
+    let broken = edited("Observation", "extension", r#"[{"url":"http://x","valueRatio":{"numerator":{"value":1}}}]"#);
     let issues = check(&broken);
-    assert_eq!(
-        (issues.len(), issues[0].path.as_str()),
-        (1, "Observation.extension[0].valueRatio")
-    );
+    assert_eq!((issues.len(), issues[0].path.as_str()), (1, "Observation.extension[0].valueRatio"));
     // A contained resource that points back is referred to well enough.
     let back = r##"[{"resourceType":"Encounter","id":"e","status":"planned","class":{"code":"AMB"},"subject":{"reference":"#"}}]"##;
     let mut json = edited("Patient", "managingOrganization", "-");
-    json.as_object_mut()
-        .unwrap()
-        .insert("contained", Json::parse(back.as_bytes()).unwrap());
+    json.as_object_mut().unwrap().insert("contained", Json::parse(back.as_bytes()).unwrap());
     assert_eq!(check(&json), []);
 }
 
@@ -225,59 +198,27 @@ fn bundles_hold_together() {
     };
     let subject = "entry.1.resource.subject";
     let text = issue(subject, r#"{"reference":"Patient/9"}"#);
-    assert_eq!(
-        text,
-        "Bundle.entry[1].resource.subject.reference: does not resolve to an entry of the Bundle"
-    );
-    let text = issue(
-        subject,
-        r#"{"reference":"urn:uuid:00000000-ec9a-4326-a141-556f43239520"}"#,
-    );
+    assert_eq!(text, "Bundle.entry[1].resource.subject.reference: does not resolve to an entry of the Bundle");
+    let text = issue(subject, r#"{"reference":"urn:uuid:00000000-ec9a-4326-a141-556f43239520"}"#);
     assert!(text.ends_with("does not resolve to an entry of the Bundle"));
-    let text = issue(
-        "entry.1.resource.partOf.reference",
-        r#""urn:uuid:c757873d-ec9a-4326-a141-556f43239520""#,
-    );
+    let text = issue("entry.1.resource.partOf.reference", r#""urn:uuid:c757873d-ec9a-4326-a141-556f43239520""#);
     assert!(text.contains("must not refer to Patient, only to Encounter"));
     assert!(issue("entry.1.request.url", r#""Encounter/e8""#).contains("a PUT must go to"));
     assert!(issue("entry.0.request.url", r#""Person""#).contains("a POST must go to"));
-    assert!(
-        issue(
-            "entry.1.fullUrl",
-            r#""https://example.org/fhir/Encounter/x""#
-        )
-        .contains("must end with")
-    );
+    assert!(issue("entry.1.fullUrl", r#""https://example.org/fhir/Encounter/x""#).contains("must end with"));
     assert!(issue("entry.1.fullUrl", r#""Encounter/e9""#).contains("absolute URL"));
-    let twice = check_bundle(&edited(
-        "Bundle",
-        "entry.1.fullUrl",
-        r#""urn:uuid:c757873d-ec9a-4326-a141-556f43239520""#,
-    ));
-    assert!(
-        twice.iter().any(|issue| issue.message.starts_with("bdl-7")),
-        "{twice:?}"
-    );
-    assert!(
-        check_bundle(&sample("Patient"))
-            .iter()
-            .any(|issue| issue.message == "must be a Bundle")
-    );
+    let twice =
+        check_bundle(&edited("Bundle", "entry.1.fullUrl", r#""urn:uuid:c757873d-ec9a-4326-a141-556f43239520""#));
+    assert!(twice.iter().any(|issue| issue.message.starts_with("bdl-7")), "{twice:?}");
+    assert!(check_bundle(&sample("Patient")).iter().any(|issue| issue.message == "must be a Bundle"));
 }
 
 #[test]
 fn messages_hold_no_personal_data() {
     let secret = "Zebediah";
-    for path in [
-        "gender",
-        "birthDate",
-        "active",
-        "id",
-        "managingOrganization.reference",
-        "maritalStatus",
-        "name",
-        "text.div",
-    ] {
+    for path in
+        ["gender", "birthDate", "active", "id", "managingOrganization.reference", "maritalStatus", "name", "text.div"]
+    {
         for issue in check(&edited("Patient", path, &format!("\"{secret} x\""))) {
             let is_code = issue.message.contains("administrative-gender");
             assert!(is_code || !issue.to_string().contains(secret), "{issue}");
@@ -290,28 +231,16 @@ fn messages_hold_no_personal_data() {
 #[test]
 fn hostile_resources_end_in_bounded_lists() {
     let many: Vec<String> = (0..50_000).map(|n| format!("\"member{n}\":1")).collect();
-    let json =
-        Json::parse(format!("{{\"resourceType\":\"Patient\",{}}}", many.join(",")).as_bytes())
-            .unwrap();
+    let json = Json::parse(format!("{{\"resourceType\":\"Patient\",{}}}", many.join(",")).as_bytes()).unwrap();
     let issues = check(&json);
     assert_eq!(issues.len(), ISSUES_MAX + 1);
-    assert_eq!(
-        issues[ISSUES_MAX].message,
-        "further problems are not listed"
-    );
+    assert_eq!(issues[ISSUES_MAX].message, "further problems are not listed");
     let mut deep = Json::object([("url", Json::from("x"))]);
     for _ in 0..1000 {
         deep = Json::object([("url", Json::from("x")), ("extension", vec![deep].into())]);
     }
-    let json = Json::object([
-        ("resourceType", Json::from("Patient")),
-        ("extension", vec![deep].into()),
-    ]);
-    assert!(
-        check(&json)
-            .iter()
-            .any(|issue| issue.message == "is nested too deep")
-    );
+    let json = Json::object([("resourceType", Json::from("Patient")), ("extension", vec![deep].into())]);
+    assert!(check(&json).iter().any(|issue| issue.message == "is nested too deep"));
 }
 
 proptest! {

@@ -13,18 +13,8 @@ struct Together {
     text: &'static str,
 }
 
-const fn one_of(
-    type_name: &'static str,
-    need: &'static [&'static str],
-    text: &'static str,
-) -> Together {
-    Together {
-        type_name,
-        when: &[],
-        need,
-        never: &[],
-        text,
-    }
+const fn one_of(type_name: &'static str, need: &'static [&'static str], text: &'static str) -> Together {
+    Together { type_name, when: &[], need, never: &[], text }
 }
 
 const fn needs(
@@ -33,13 +23,7 @@ const fn needs(
     need: &'static [&'static str],
     text: &'static str,
 ) -> Together {
-    Together {
-        type_name,
-        when,
-        need,
-        never: &[],
-        text,
-    }
+    Together { type_name, when, need, never: &[], text }
 }
 
 const fn not_both(
@@ -48,13 +32,7 @@ const fn not_both(
     never: &'static [&'static str],
     text: &'static str,
 ) -> Together {
-    Together {
-        type_name,
-        when,
-        need: &[],
-        never,
-        text,
-    }
+    Together { type_name, when, need: &[], never, text }
 }
 
 /// Source: the constraints of the R4 StructureDefinitions, by their keys. A choice is named without its type.
@@ -136,10 +114,7 @@ impl Mask {
 pub(super) fn masks_of(type_name: &str, elements: &[Element]) -> Vec<Mask> {
     let slots = |names: &[&str]| {
         let named = |e: &&Element| names.contains(&e.choice().unwrap_or(e.name()));
-        elements
-            .iter()
-            .filter(named)
-            .fold(0, |bits, e| bits | e.slot())
+        elements.iter().filter(named).fold(0, |bits, e| bits | e.slot())
     };
     let mask = |rule: &Together| Mask {
         when: slots(rule.when),
@@ -147,11 +122,7 @@ pub(super) fn masks_of(type_name: &str, elements: &[Element]) -> Vec<Mask> {
         never: slots(rule.never),
         text: rule.text,
     };
-    TOGETHER
-        .iter()
-        .filter(|rule| rule.type_name == type_name)
-        .map(mask)
-        .collect()
+    TOGETHER.iter().filter(|rule| rule.type_name == type_name).map(mask).collect()
 }
 
 #[cfg(test)]
@@ -165,12 +136,7 @@ mod tests {
         for rule in TOGETHER {
             let t = r4().type_named(rule.type_name).unwrap();
             for name in [rule.when, rule.need, rule.never].concat() {
-                assert!(
-                    t.elements()
-                        .iter()
-                        .any(|e| e.choice().unwrap_or(e.name()) == name),
-                    "{name}"
-                );
+                assert!(t.elements().iter().any(|e| e.choice().unwrap_or(e.name()) == name), "{name}");
             }
             assert!(rule.text.split_once(": ").unwrap().0.contains('-'));
         }

@@ -62,8 +62,7 @@ impl<'de> Deserialize<'de> for Object {
 
 /// The table's copy of an element name, else an owned one.
 pub(super) fn intern(name: &str) -> Name {
-    r4().intern(name)
-        .map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
+    r4().intern(name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 struct NameSeed;
@@ -122,9 +121,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json, E> {
-        Number::from_f64(value)
-            .map(Json::Number)
-            .ok_or_else(|| E::custom("not a JSON number"))
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("not a JSON number"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -149,10 +146,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
         };
         if first == NUMBER_KEY {
             let digits: String = access.next_value()?;
-            return digits
-                .parse()
-                .map(Json::Number)
-                .map_err(serde::de::Error::custom);
+            return digits.parse().map(Json::Number).map_err(serde::de::Error::custom);
         }
         let mut builder = Builder::new(Object::with_capacity(4));
         builder.push(first, access.next_value()?);

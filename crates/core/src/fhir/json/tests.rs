@@ -28,10 +28,7 @@ fn numbers_are_numbers() {
 
 #[test]
 fn the_last_of_a_repeated_member_wins_in_small_and_large_objects() {
-    assert_eq!(
-        parse(r#"{"a":1,"b":2,"a":3}"#).to_string(),
-        r#"{"a":3,"b":2}"#
-    );
+    assert_eq!(parse(r#"{"a":1,"b":2,"a":3}"#).to_string(), r#"{"a":3,"b":2}"#);
     let members: Vec<String> = (0..1000).map(|n| format!("\"m{}\":{n}", n % 500)).collect();
     let object = parse(&format!("{{{}}}", members.join(",")));
     assert_eq!(object.as_object().unwrap().len(), 500);
@@ -50,13 +47,7 @@ fn broken_and_deep_documents_are_refused() {
 #[test]
 fn element_names_are_shared() {
     let json = parse(r#"{"birthDate":"2024","x-y":1}"#);
-    let names: Vec<_> = json
-        .as_object()
-        .unwrap()
-        .clone()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let names: Vec<_> = json.as_object().unwrap().clone().into_iter().map(|(name, _)| name).collect();
     assert!(matches!(names[0], Name::Borrowed("birthDate")) && matches!(names[1], Name::Owned(_)));
 }
 
@@ -72,21 +63,13 @@ fn paths_reach_into_the_tree() {
 
 #[test]
 fn members_are_replaced_in_their_place() {
-    let mut object: Object = [("a", Json::from(1)), ("b", Json::from(2))]
-        .into_iter()
-        .collect();
+    let mut object: Object = [("a", Json::from(1)), ("b", Json::from(2))].into_iter().collect();
     assert_eq!(object.insert("a", true), Some(Json::from(1)));
     assert_eq!(object.insert("c", "x"), None);
-    assert_eq!(
-        *object.get_or_insert_with("b", || Json::Null),
-        Json::from(2)
-    );
+    assert_eq!(*object.get_or_insert_with("b", || Json::Null), Json::from(2));
     *object.get_or_insert_with("d", || Json::Null) = Json::from("y");
     assert_eq!(object.remove("c"), Some(Json::from("x")));
-    assert_eq!(
-        Json::from(object.clone()).to_string(),
-        r#"{"a":true,"b":2,"d":"y"}"#
-    );
+    assert_eq!(Json::from(object.clone()).to_string(), r#"{"a":true,"b":2,"d":"y"}"#);
     object.retain(|name, _| name != "a");
     assert!(!object.contains("a") && object.len() == 2 && !object.is_empty());
 }

@@ -13,36 +13,16 @@ pub fn parameters(resource_type: &str) -> &'static [SearchParameter] {
 
 /// A parameter of a resource type by its name in the query.
 pub fn parameter(resource_type: &str, name: &str) -> Option<&'static SearchParameter> {
-    parameters(resource_type)
-        .iter()
-        .find(|parameter| parameter.name == name)
+    parameters(resource_type).iter().find(|parameter| parameter.name == name)
 }
 
-const fn of(
-    kind: SearchKind,
-    name: &'static str,
-    paths: &'static [&'static str],
-) -> SearchParameter {
-    SearchParameter {
-        name,
-        kind,
-        paths,
-        target: None,
-    }
+const fn of(kind: SearchKind, name: &'static str, paths: &'static [&'static str]) -> SearchParameter {
+    SearchParameter { name, kind, paths, target: None }
 }
 
 /// A reference to one type, so that a bare id says enough.
-const fn to(
-    target: &'static str,
-    name: &'static str,
-    paths: &'static [&'static str],
-) -> SearchParameter {
-    SearchParameter {
-        name,
-        kind: Reference,
-        paths,
-        target: Some(target),
-    }
+const fn to(target: &'static str, name: &'static str, paths: &'static [&'static str]) -> SearchParameter {
+    SearchParameter { name, kind: Reference, paths, target: Some(target) }
 }
 
 const IDENTIFIER: SearchParameter = of(Token, "identifier", &["identifier"]);
@@ -60,11 +40,8 @@ const PATIENT: SearchParameter = to("Patient", "patient", &["patient"]);
 const ENCOUNTER: SearchParameter = to("Encounter", "encounter", &["encounter"]);
 const PERFORMER: SearchParameter = of(Reference, "performer", &["performer"]);
 const EFFECTIVE: SearchParameter = of(Date, "date", &["effectiveDateTime", "effectivePeriod"]);
-const EFFECTIVE_OBSERVATION: SearchParameter = of(
-    Date,
-    "date",
-    &["effectiveDateTime", "effectivePeriod", "effectiveInstant"],
-);
+const EFFECTIVE_OBSERVATION: SearchParameter =
+    of(Date, "date", &["effectiveDateTime", "effectivePeriod", "effectiveInstant"]);
 const PERIOD: SearchParameter = of(Date, "date", &["period"]);
 const HUMAN_NAME: SearchParameter = of(String, "name", &["name"]);
 const FAMILY: SearchParameter = of(String, "family", &["name.family"]);
@@ -72,8 +49,7 @@ const GIVEN: SearchParameter = of(String, "given", &["name.given"]);
 const GENDER: SearchParameter = of(Token, "gender", &["gender"]);
 const BIRTHDATE: SearchParameter = of(Date, "birthdate", &["birthDate"]);
 const ADDRESS: SearchParameter = of(String, "address", &["address"]);
-const ADDRESS_POSTALCODE: SearchParameter =
-    of(String, "address-postalcode", &["address.postalCode"]);
+const ADDRESS_POSTALCODE: SearchParameter = of(String, "address-postalcode", &["address.postalCode"]);
 
 #[rustfmt::skip] // A parameter is a row.
 static TYPES: &[(&str, &[SearchParameter])] = &[

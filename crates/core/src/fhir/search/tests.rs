@@ -4,15 +4,8 @@ use crate::fhir::r4;
 
 fn search(json: &Json, query: &str) -> Result<bool, SearchError> {
     let (name, value) = query.split_once('=').unwrap();
-    let (name, modifier) = name
-        .split_once(':')
-        .map_or((name, None), |(name, modifier)| (name, Some(modifier)));
-    matches(
-        parameter(json.resource_type().unwrap(), name).unwrap(),
-        json,
-        value,
-        modifier,
-    )
+    let (name, modifier) = name.split_once(':').map_or((name, None), |(name, modifier)| (name, Some(modifier)));
+    matches(parameter(json.resource_type().unwrap(), name).unwrap(), json, value, modifier)
 }
 
 fn check(text: &str, hits: &[&str], misses: &[&str]) {
@@ -31,28 +24,17 @@ fn every_parameter_looks_at_elements_that_exist() {
         for (at, parameter) in parameters(t.name()).iter().enumerate() {
             for path in parameter.paths {
                 let elements = r4().resolve(t.name(), path);
-                assert!(
-                    elements.is_ok(),
-                    "{} {}: {elements:?}",
-                    t.name(),
-                    parameter.name
-                );
+                assert!(elements.is_ok(), "{} {}: {elements:?}", t.name(), parameter.name);
                 let value = elements.unwrap().last().unwrap().type_name();
                 let fits = match parameter.kind {
                     SearchKind::Reference => value == "Reference",
                     SearchKind::Date => ["date", "dateTime", "instant", "Period"].contains(&value),
                     SearchKind::String => ["string", "HumanName", "Address"].contains(&value),
-                    SearchKind::Token => {
-                        !["Reference", "HumanName", "Address", "decimal"].contains(&value)
-                    }
+                    SearchKind::Token => !["Reference", "HumanName", "Address", "decimal"].contains(&value),
                 };
                 assert!(fits, "{} {} {value}", t.name(), parameter.name);
             }
-            assert!(
-                parameters(t.name())[..at]
-                    .iter()
-                    .all(|other| other.name != parameter.name)
-            );
+            assert!(parameters(t.name())[..at].iter().all(|other| other.name != parameter.name));
         }
     }
     assert!(parameters("Nonsense").is_empty() && parameters("Binary").is_empty());
@@ -104,21 +86,10 @@ fn tokens_compare_system_and_code() {
         &["deceased=true", "gender:not=male"],
         &["deceased=false"],
     );
-    check(
-        r#"{"resourceType":"Patient","deceasedBoolean":false}"#,
-        &["deceased=false"],
-        &["deceased=true"],
-    );
+    check(r#"{"resourceType":"Patient","deceasedBoolean":false}"#, &["deceased=false"], &["deceased=true"]);
     check(
         r#"{"resourceType":"DiagnosticReport","code":{"coding":[{"system":"urn:a","code":"1"},{"code":"2","display":"Full blood count"}],"text":"FBC"}}"#,
-        &[
-            "code=urn:a|1",
-            "code=2",
-            "code=|2",
-            "code=urn:a|",
-            "code:text=full",
-            "code:text=fbc",
-        ],
+        &["code=urn:a|1", "code=2", "code=|2", "code=urn:a|", "code:text=full", "code:text=fbc"],
         &["code=urn:a|2", "code=|1", "code=urn:b|", "code:text=blood"],
     );
 }
@@ -189,12 +160,7 @@ fn dates_compare_by_their_precision() {
             "date=le2024-03-01",
             "date=ne2024",
         ],
-        &[
-            "date=2024",
-            "date=lt2024-03-01",
-            "date=eb2024-03-02",
-            "date=sa2024-03-01T09:00:00Z",
-        ],
+        &["date=2024", "date=lt2024-03-01", "date=eb2024-03-02", "date=sa2024-03-01T09:00:00Z"],
     );
     check(
         r#"{"resourceType":"Appointment","start":"2024-03-01T09:30:00Z"}"#,
@@ -205,11 +171,7 @@ fn dates_compare_by_their_precision() {
             "date=2024-03-01T10:30:00 01:00",
             "date=ge2024-03-01T09:30:00Z",
         ],
-        &[
-            "date=2024-03-02",
-            "date=gt2024-03-01T09:30:00Z",
-            "date=2024-03-01T09:31",
-        ],
+        &["date=2024-03-02", "date=gt2024-03-01T09:30:00Z", "date=2024-03-01T09:31"],
     );
 }
 
@@ -264,8 +226,5 @@ fn what_is_not_understood_is_refused() {
     }
     assert!(search(&json, &format!("family={}a", "a,".repeat(ALTERNATIVES_MAX))).is_err());
     let secret = search(&json, "birthdate=secret").unwrap_err().to_string();
-    assert_eq!(
-        secret,
-        "the value of `birthdate` must be a date with or without a prefix"
-    );
+    assert_eq!(secret, "the value of `birthdate` must be a date with or without a prefix");
 }

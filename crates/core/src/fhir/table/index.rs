@@ -25,11 +25,7 @@ impl NameIndex {
     }
 
     /// The place of `name`; `name_at` gives the name of a place.
-    pub(super) fn find(
-        &self,
-        name: &str,
-        name_at: impl Fn(usize) -> &'static str,
-    ) -> Option<usize> {
+    pub(super) fn find(&self, name: &str, name_at: impl Fn(usize) -> &'static str) -> Option<usize> {
         let mask = self.places.len() - 1;
         let mut place = hash(name) & mask;
         loop {
@@ -49,16 +45,12 @@ impl NameIndex {
 fn hash(name: &str) -> usize {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
     let bytes = name.as_bytes();
-    let word = if let (Some(first), Some(last)) =
-        (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
-    {
+    let word = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(27)
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32)
     } else {
-        bytes
-            .iter()
-            .fold(0, |word, &byte| (word << 8) | u64::from(byte))
+        bytes.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte))
     };
     ((word ^ bytes.len() as u64).wrapping_mul(ODD) >> 40) as usize
 }

@@ -4,9 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    Binding, Element, Kind, NameIndex, Primitive, Table, Type, TypeId, TypeKind, ValueSet, rules_of,
-};
+use super::{Binding, Element, Kind, NameIndex, Primitive, Table, Type, TypeId, TypeKind, ValueSet, rules_of};
 
 /// The table for `text`; what the table holds lives as long as the program.
 pub(super) fn load(text: &'static str) -> Table {
@@ -37,21 +35,11 @@ pub(super) fn load(text: &'static str) -> Table {
     }
     close(&mut value_sets, open_set);
     resource_types.sort_unstable();
-    let ids = raw
-        .iter()
-        .zip(0..)
-        .map(|((name, ..), id)| (*name, TypeId(id)))
-        .collect();
-    let types: Vec<Type> = raw
-        .into_iter()
-        .map(|(name, kind, lines)| build(name, kind, &lines, &ids, &value_sets))
-        .collect();
+    let ids = raw.iter().zip(0..).map(|((name, ..), id)| (*name, TypeId(id))).collect();
+    let types: Vec<Type> =
+        raw.into_iter().map(|(name, kind, lines)| build(name, kind, &lines, &ids, &value_sets)).collect();
     let type_names: Vec<_> = types.iter().map(|t| t.name).collect();
-    let mut names: Vec<_> = types
-        .iter()
-        .flat_map(|t| t.elements)
-        .map(|e| e.name)
-        .collect();
+    let mut names: Vec<_> = types.iter().flat_map(|t| t.elements).map(|e| e.name).collect();
     names.push("resourceType");
     names.sort_unstable();
     names.dedup();
@@ -68,10 +56,7 @@ type Systems = Vec<(&'static str, &'static [&'static str])>;
 
 fn system_of(line: &'static str) -> (&'static str, &'static [&'static str]) {
     let (system, codes) = line.split_once('\t').unwrap_or((line, ""));
-    (
-        system,
-        sorted(codes.split('\t').filter(|code| !code.is_empty()).collect()),
-    )
+    (system, sorted(codes.split('\t').filter(|code| !code.is_empty()).collect()))
 }
 
 fn sorted(mut codes: Vec<&'static str>) -> &'static [&'static str] {
@@ -80,25 +65,10 @@ fn sorted(mut codes: Vec<&'static str>) -> &'static [&'static str] {
     codes.leak()
 }
 
-fn close(
-    sets: &mut HashMap<&'static str, &'static ValueSet>,
-    open: Option<(&'static str, Systems)>,
-) {
+fn close(sets: &mut HashMap<&'static str, &'static ValueSet>, open: Option<(&'static str, Systems)>) {
     if let Some((name, systems)) = open {
-        let codes = sorted(
-            systems
-                .iter()
-                .flat_map(|(_, codes)| codes.iter().copied())
-                .collect(),
-        );
-        sets.insert(
-            name,
-            Box::leak(Box::new(ValueSet {
-                name,
-                systems: systems.leak(),
-                codes,
-            })),
-        );
+        let codes = sorted(systems.iter().flat_map(|(_, codes)| codes.iter().copied()).collect());
+        sets.insert(name, Box::leak(Box::new(ValueSet { name, systems: systems.leak(), codes })));
     }
 }
 
@@ -140,10 +110,7 @@ fn build(
         name,
         kind,
         by_name: NameIndex::new(&names),
-        required: elements
-            .iter()
-            .filter(|e| e.min > 0)
-            .fold(0, |bits, e| bits | e.slot()),
+        required: elements.iter().filter(|e| e.min > 0).fold(0, |bits, e| bits | e.slot()),
         rules: rules_of(name, elements),
         elements,
     }
@@ -170,16 +137,7 @@ fn element_of(
             None => Kind::Complex(*ids.get(type_name)?),
         },
     };
-    let mut element = Element {
-        name,
-        min,
-        many,
-        slot: 0,
-        kind,
-        binding: None,
-        targets: &[],
-        choice: None,
-    };
+    let mut element = Element { name, min, many, slot: 0, kind, binding: None, targets: &[], choice: None };
     for field in fields {
         match field.split_at_checked(1)? {
             ("=", "mimetypes") => element.binding = Some(Binding::MimeType),

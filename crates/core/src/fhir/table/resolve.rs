@@ -26,8 +26,7 @@ impl fmt::Display for PathError {
         } else {
             write!(f, "`{}` is no element of {}", self.step, self.in_type)?;
         }
-        self.suggestion
-            .map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
+        self.suggestion.map_or(Ok(()), |name| write!(f, "; did you mean `{name}`?"))
     }
 }
 
@@ -49,25 +48,12 @@ impl Table {
         let mut elements: Vec<&'static Element> = Vec::new();
         let mut at = 0;
         for part in path.split('.') {
-            let step = part
-                .strip_suffix(']')
-                .and_then(|p| p.split_once('['))
-                .map_or(part, |(name, _)| name);
-            let fail = |in_type, suggestion| PathError {
-                at,
-                step: step.to_owned(),
-                in_type,
-                suggestion,
-            };
+            let step = part.strip_suffix(']').and_then(|p| p.split_once('[')).map_or(part, |(name, _)| name);
+            let fail = |in_type, suggestion| PathError { at, step: step.to_owned(), in_type, suggestion };
             if let Some(last) = elements.last() {
-                here = last
-                    .value_type()
-                    .ok_or_else(|| fail(last.type_name(), None))?;
+                here = last.value_type().ok_or_else(|| fail(last.type_name(), None))?;
             }
-            elements.push(
-                here.element(step)
-                    .ok_or_else(|| fail(here.name(), suggestion(here, step)))?,
-            );
+            elements.push(here.element(step).ok_or_else(|| fail(here.name(), suggestion(here, step)))?);
             at += part.len() + 1;
         }
         Ok(elements)
@@ -77,13 +63,8 @@ impl Table {
 /// A choice written without its type (`value`) is answered with its first concrete name.
 fn suggestion(t: &'static Type, step: &str) -> Option<&'static str> {
     let concrete = t.elements().iter().filter(|e| e.choice() == Some(step));
-    let preferred = concrete
-        .clone()
-        .find(|e| matches!(e.kind(), Kind::Complex(_)));
-    preferred
-        .or_else(|| concrete.clone().next())
-        .map(Element::name)
-        .or_else(|| t.suggest(step))
+    let preferred = concrete.clone().find(|e| matches!(e.kind(), Kind::Complex(_)));
+    preferred.or_else(|| concrete.clone().next()).map(Element::name).or_else(|| t.suggest(step))
 }
 
 /// Longer words get no suggestion; nothing in FHIR is that long.
@@ -95,19 +76,13 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         return None;
     }
     let near = |name: &'a str| (distance(word, name), name);
-    let (distance, name) = candidates
-        .filter(|name| name.len() <= WORD_BYTES_MAX)
-        .map(near)
-        .min()?;
+    let (distance, name) = candidates.filter(|name| name.len() <= WORD_BYTES_MAX).map(near).min()?;
     (distance <= (word.len() / 3).max(1)).then_some(name)
 }
 
 /// Edit distance by insertion, deletion, replacement and swap of neighbours, over bytes without case.
 fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (
-        a.to_ascii_lowercase().into_bytes(),
-        b.to_ascii_lowercase().into_bytes(),
-    );
+    let (a, b) = (a.to_ascii_lowercase().into_bytes(), b.to_ascii_lowercase().into_bytes());
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {
@@ -132,40 +107,19 @@ mod tests {
     use super::*;
 
     fn names(type_name: &str, path: &str) -> Vec<&'static str> {
-        r4().resolve(type_name, path)
-            .unwrap()
-            .iter()
-            .map(|e| e.type_name())
-            .collect()
+        r4().resolve(type_name, path).unwrap().iter().map(|e| e.type_name()).collect()
     }
 
     #[test]
     fn paths_walk_complex_backbone_and_referenced_types() {
         assert_eq!(names("Patient", "name.given"), ["HumanName", "string"]);
-        assert_eq!(
-            names("Patient", "name[0].given[1]"),
-            ["HumanName", "string"]
-        );
+        assert_eq!(names("Patient", "name[0].given[1]"), ["HumanName", "string"]);
         let participant = ["Appointment.participant", "Reference", "string"];
-        assert_eq!(
-            names("Appointment", "participant.actor.display"),
-            participant
-        );
-        assert_eq!(
-            names("Bundle", "entry.link.relation"),
-            ["Bundle.entry", "Bundle.link", "string"]
-        );
-        let items = [
-            "Questionnaire.item",
-            "Questionnaire.item",
-            "Questionnaire.item",
-            "string",
-        ];
+        assert_eq!(names("Appointment", "participant.actor.display"), participant);
+        assert_eq!(names("Bundle", "entry.link.relation"), ["Bundle.entry", "Bundle.link", "string"]);
+        let items = ["Questionnaire.item", "Questionnaire.item", "Questionnaire.item", "string"];
         assert_eq!(names("Questionnaire", "item.item.item.text"), items);
-        assert_eq!(
-            names("Observation", "valueQuantity.value"),
-            ["Quantity", "decimal"]
-        );
+        assert_eq!(names("Observation", "valueQuantity.value"), ["Quantity", "decimal"]);
     }
 
     fn fails(type_name: &str, path: &str) -> (usize, String, &'static str, Option<&'static str>) {
@@ -175,34 +129,16 @@ mod tests {
 
     #[test]
     fn an_unknown_step_is_shown_with_its_place_and_a_hint() {
-        assert_eq!(
-            fails("Patient", "name.famly"),
-            (5, "famly".into(), "HumanName", Some("family"))
-        );
-        assert_eq!(
-            fails("Patient", "nmae.family"),
-            (0, "nmae".into(), "Patient", Some("name"))
-        );
+        assert_eq!(fails("Patient", "name.famly"), (5, "famly".into(), "HumanName", Some("family")));
+        assert_eq!(fails("Patient", "nmae.family"), (0, "nmae".into(), "Patient", Some("name")));
         assert_eq!(fails("Patient", "gender.x"), (7, "x".into(), "code", None));
-        assert_eq!(
-            fails("Patient", "contained.id"),
-            (10, "id".into(), "Resource", None)
-        );
-        assert_eq!(
-            fails("Patien", "id"),
-            (0, "Patien".into(), "", Some("Patient"))
-        );
+        assert_eq!(fails("Patient", "contained.id"), (10, "id".into(), "Resource", None));
+        assert_eq!(fails("Patien", "id"), (0, "Patien".into(), "", Some("Patient")));
         assert_eq!(fails("Observation", "value").3, Some("valueQuantity"));
         assert_eq!(fails("Patient", "").0, 0);
         assert_eq!(fails("Patient", "name..given").0, 5);
-        let shown = r4()
-            .resolve("Patient", "name.famly")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(
-            shown,
-            "`famly` is no element of HumanName; did you mean `family`?"
-        );
+        let shown = r4().resolve("Patient", "name.famly").unwrap_err().to_string();
+        assert_eq!(shown, "`famly` is no element of HumanName; did you mean `family`?");
     }
 
     #[test]

@@ -22,11 +22,7 @@ fn run(limit: usize, stream: &[u8], pieces: &[usize]) -> (Vec<Event>, Option<Dec
                 Ok(Some(event)) => events.push(event),
                 // Nothing is looked at twice: all but a mark that may go on has been dealt with.
                 Ok(None) => {
-                    let dealt_with = if decoder.in_frame {
-                        decoder.scanned + 4
-                    } else {
-                        0
-                    };
+                    let dealt_with = if decoder.in_frame { decoder.scanned + 4 } else { 0 };
                     assert!(buffer.len() <= dealt_with);
                     break;
                 }
@@ -42,10 +38,7 @@ fn run(limit: usize, stream: &[u8], pieces: &[usize]) -> (Vec<Event>, Option<Dec
 }
 
 fn frame(bytes: &[u8], end: FrameEnd) -> Event {
-    Event::Frame {
-        bytes: Bytes::copy_from_slice(bytes),
-        end,
-    }
+    Event::Frame { bytes: Bytes::copy_from_slice(bytes), end }
 }
 
 /// Whole, byte by byte, and in twos: always the expected events.
@@ -53,41 +46,20 @@ fn check(stream: &[u8], expected: &[Event]) {
     for piece in [stream.len(), 1, 2, 3] {
         let pieces = vec![piece; stream.len() / piece.max(1) + 1];
         let (events, error) = run(LIMIT, stream, &pieces);
-        assert_eq!(
-            (events.as_slice(), error),
-            (expected, None),
-            "in pieces of {piece}"
-        );
+        assert_eq!((events.as_slice(), error), (expected, None), "in pieces of {piece}");
     }
 }
 
 #[test]
 fn frames_and_what_surrounds_them() {
-    let (a, b) = (
-        frame(b"MSH|a\r", FrameEnd::Full),
-        frame(b"MSH|b\r", FrameEnd::Full),
-    );
+    let (a, b) = (frame(b"MSH|a\r", FrameEnd::Full), frame(b"MSH|b\r", FrameEnd::Full));
     check(b"", &[]);
-    check(
-        b"\x0BMSH|a\r\x1C\r\x0BMSH|b\r\x1C\r",
-        &[a.clone(), b.clone()],
-    );
+    check(b"\x0BMSH|a\r\x1C\r\x0BMSH|b\r\x1C\r", &[a.clone(), b.clone()]);
     check(
         b"junk\x0BMSH|a\r\x1C\r\n\x0BMSH|b\r\x1C\r",
-        &[
-            Event::Skipped { bytes: 4 },
-            a.clone(),
-            Event::Skipped { bytes: 1 },
-            b.clone(),
-        ],
+        &[Event::Skipped { bytes: 4 }, a.clone(), Event::Skipped { bytes: 1 }, b.clone()],
     );
-    check(
-        b"\x0BMSH|a\r\x1C\x0BMSH|b\r\x1C",
-        &[
-            frame(b"MSH|a\r", FrameEnd::NoCr),
-            frame(b"MSH|b\r", FrameEnd::NoCr),
-        ],
-    );
+    check(b"\x0BMSH|a\r\x1C\x0BMSH|b\r\x1C", &[frame(b"MSH|a\r", FrameEnd::NoCr), frame(b"MSH|b\r", FrameEnd::NoCr)]);
     check(b"\x0B\x1C\r", &[frame(b"", FrameEnd::Full)]);
     check(b"MSH|unframed\r", &[Event::Skipped { bytes: 13 }]);
     check(b"\x1C\r", &[Event::Skipped { bytes: 2 }]);
@@ -97,40 +69,19 @@ fn frames_and_what_surrounds_them() {
 fn framing_bytes_inside_a_message_are_data() {
     check(
         b"\x0BOBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C\x1C\r",
-        &[frame(
-            b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C",
-            FrameEnd::Full,
-        )],
+        &[frame(b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C", FrameEnd::Full)],
     );
-    check(
-        b"\x0BOBX\x0BMSH|\r\x1C\r",
-        &[frame(b"OBX\x0BMSH|\r", FrameEnd::Full)],
-    );
+    check(b"\x0BOBX\x0BMSH|\r\x1C\r", &[frame(b"OBX\x0BMSH|\r", FrameEnd::Full)]);
 }
 
 #[test]
 fn an_abandoned_frame_is_handed_out() {
     check(
         b"\x0BMSH|a\r\x0BMSH|b\r\x1C\r",
-        &[
-            Event::Restarted {
-                dropped: Bytes::from_static(b"MSH|a\r"),
-            },
-            frame(b"MSH|b\r", FrameEnd::Full),
-        ],
+        &[Event::Restarted { dropped: Bytes::from_static(b"MSH|a\r") }, frame(b"MSH|b\r", FrameEnd::Full)],
     );
-    check(
-        b"\x0BMSH|a\r\x0BMS",
-        &[Event::Unfinished {
-            bytes: Bytes::from_static(b"MSH|a\r\x0BMS"),
-        }],
-    );
-    check(
-        b"\x0B",
-        &[Event::Unfinished {
-            bytes: Bytes::new(),
-        }],
-    );
+    check(b"\x0BMSH|a\r\x0BMS", &[Event::Unfinished { bytes: Bytes::from_static(b"MSH|a\r\x0BMS") }]);
+    check(b"\x0B", &[Event::Unfinished { bytes: Bytes::new() }]);
 }
 
 #[test]
@@ -140,24 +91,15 @@ fn the_limit_counts_the_message_alone() {
     assert_eq!(run(5, &stream, &[]).1, None);
     assert_eq!(run(5, &stream, &[1; 20]).1, None);
     for pieces in [&[][..], &[1; 20]] {
-        assert_eq!(
-            run(4, &stream, pieces),
-            (vec![], Some(DecodeError::TooLarge { limit: 4 }))
-        );
+        assert_eq!(run(4, &stream, pieces), (vec![], Some(DecodeError::TooLarge { limit: 4 })));
     }
-    assert_eq!(
-        run(4, b"\x0B123456789", &[2; 9]).1,
-        Some(DecodeError::TooLarge { limit: 4 })
-    );
+    assert_eq!(run(4, b"\x0B123456789", &[2; 9]).1, Some(DecodeError::TooLarge { limit: 4 }));
 }
 
 #[test]
 fn a_refused_frame_can_be_read_from_the_buffer() {
     let (mut decoder, mut buffer) = (Decoder::new(3), BytesMut::from(&b"x\x0BMSH|"[..]));
-    assert_eq!(
-        decoder.decode(&mut buffer),
-        Ok(Some(Event::Skipped { bytes: 1 }))
-    );
+    assert_eq!(decoder.decode(&mut buffer), Ok(Some(Event::Skipped { bytes: 1 })));
     assert!(decoder.decode(&mut buffer).is_err() && decoder.decode(&mut buffer).is_err());
     assert_eq!(&buffer[..], b"MSH|");
 }
@@ -169,11 +111,7 @@ fn a_small_frame_does_not_hold_the_read_buffer() {
     let address = buffer.as_ptr();
     let event = Decoder::new(LIMIT).decode(&mut buffer).unwrap().unwrap();
     buffer.reserve(1 << 20);
-    assert_eq!(
-        buffer.as_ptr(),
-        address,
-        "the memory is in use again while the frame lives"
-    );
+    assert_eq!(buffer.as_ptr(), address, "the memory is in use again while the frame lives");
     drop(event);
 }
 
@@ -183,23 +121,15 @@ fn a_document_is_not_copied_and_takes_its_memory_along() {
     encode(&vec![b'x'; LIMIT], &mut buffer);
     let address = buffer.as_ptr();
     buffer.extend_from_slice(b"\x0BMSH");
-    let Some(Event::Frame { bytes, .. }) = Decoder::new(LIMIT).decode(&mut buffer).unwrap() else {
-        panic!("a frame")
-    };
-    assert_eq!(
-        (bytes.as_ptr(), bytes.len()),
-        (address.wrapping_add(1), LIMIT)
-    );
+    let Some(Event::Frame { bytes, .. }) = Decoder::new(LIMIT).decode(&mut buffer).unwrap() else { panic!("a frame") };
+    assert_eq!((bytes.as_ptr(), bytes.len()), (address.wrapping_add(1), LIMIT));
     assert_eq!(&buffer[..], b"\x0BMSH");
     assert!(buffer.capacity() < 1024);
 }
 
 #[test]
 fn events_print_no_content() {
-    assert_eq!(
-        format!("{:?}", frame(b"PID|1|secret", FrameEnd::Full)),
-        "Frame(12 bytes, Full)"
-    );
+    assert_eq!(format!("{:?}", frame(b"PID|1|secret", FrameEnd::Full)), "Frame(12 bytes, Full)");
 }
 
 /// Streams made of the bytes and runs that matter, so that every branch meets every split.

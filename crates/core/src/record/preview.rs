@@ -1,0 +1,44 @@
+//! The resources a message speaks of, without any store: what `convert` prints.
+//!
+//! Decides nothing: a deletion shows nothing, and an update shows what the message itself says.
+
+use super::complete::complete;
+use super::update::{Policy, RecordUpdate, apply, name_patient};
+use super::{EventItem, ResourceId, decide, encounter, patient};
+use crate::fhir::Json;
+
+/// Type, id and content of the Patient and of each data point, in the order of the message.
+pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
+    let Some(record) = decide::first_record_id(update) else { return Vec::new() };
+    let mut body = Json::object([("resourceType", Json::string("Patient"))]);
+    if let Json::Object(object) = &mut body {
+        object.insert("identifier", patient::join_identifiers(&Json::Null, &update.patient));
+    }
+    apply(&update.patient.assignments, &mut body, &[], &[]);
+    let mut resources = vec![("Patient", record, body)];
+    for change in &update.changes {
+        if change.policy == Policy::Delete && change.item.is_none() {
+            continue;
+        }
+        let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
+        apply(&change.assignments, &mut body, &[], &[]);
+        name_patient(&mut body, record);
+        if let Some(item) = &change.item {
+            let event = EventItem {
+                kind: item.kind.to_string(),
+                at: item.at.unwrap_or(update.sent_at),
+                when: item.when.clone().unwrap_or_else(|| crate::hl7v2::fhir_instant_from_micros(update.sent_at)),
+                entered_at: update.sent_at,
+                resource: body.clone(),
+            };
+            let events = if change.policy == Policy::Delete { vec![] } else { vec![event] };
+            body = encounter::assemble(&body, &events);
+        }
+        complete(change.resource_type, &mut body);
+        match resources.iter_mut().find(|resource| resource.1 == change.id) {
+            Some(earlier) => earlier.2 = body,
+            None => resources.push((change.resource_type, change.id, body)),
+        }
+    }
+    resources
+}

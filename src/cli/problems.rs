@@ -1,0 +1,56 @@
+//! Shows problems of configuration and mapping files: place, the line with the text underlined, and what to do.
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use fairway_core::source::Problem;
+use std::io::{IsTerminal, Write};
+
+/// Problems shown in full; of more only the number is told.
+const SHOWN_MAX: usize = 50;
+
+/// The problems as text for people.
+pub fn render(problems: &[Problem], colour: bool) -> String {
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let mut text = String::new();
+    for problem in problems.iter().take(SHOWN_MAX) {
+        let title = Level::ERROR.primary_title(problem.message.as_str());
+        let mut report = Vec::new();
+        let hint = problem.hint.as_deref();
+        match &problem.place {
+            Some(place) => {
+                let end = place.source.text.len();
+                let span = place.span.start.min(end)..place.span.end.clamp(place.span.start.min(end), end);
+                let snippet = Snippet::source(place.source.text.as_str())
+                    .path(place.source.name.as_str())
+                    .annotation(AnnotationKind::Primary.span(span));
+                let group = title.element(snippet);
+                report.push(match hint {
+                    Some(hint) => group.element(Level::HELP.message(hint)),
+                    None => group,
+                });
+            }
+            None => {
+                let group = annotate_snippets::Group::with_title(title);
+                report.push(match hint {
+                    Some(hint) => group.element(Level::HELP.message(hint)),
+                    None => group,
+                });
+            }
+        }
+        text.push_str(&renderer.render(&report));
+        text.push_str("\n\n");
+    }
+    if problems.len() > SHOWN_MAX {
+        text.push_str(&format!("… and {} more\n", problems.len() - SHOWN_MAX));
+    }
+    let noun = if problems.len() == 1 { "problem" } else { "problems" };
+    text.push_str(&format!("{} {noun}\n", problems.len()));
+    text
+}
+
+/// Prints the problems to standard error, with colour on a terminal.
+pub fn print(problems: &[Problem]) {
+    let mut stderr = std::io::stderr();
+    let text = render(problems, stderr.is_terminal());
+    // Nothing is left to tell when standard error is closed.
+    stderr.write_all(text.as_bytes()).unwrap_or_default();
+}

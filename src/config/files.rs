@@ -1,0 +1,116 @@
+//! Where configuration files come from: the disk, or the example that every binary carries.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fairway_core::source::{Problems, Source};
+
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $name)))),*]
+    };
+}
+
+/// The example configuration with its feeds, mappings and code sets; a test holds the list against the folders.
+const BUILT_IN: &[(&str, &str)] = built_in![
+    "config.example.toml",
+    "feeds/appointments.toml",
+    "feeds/demographics.toml",
+    "feeds/documents.toml",
+    "feeds/encounters.toml",
+    "feeds/pathology.toml",
+    "feeds/radiology.toml",
+    "mappings/appointments.toml",
+    "mappings/codes/administrative-gender.csv",
+    "mappings/codes/document-type.csv",
+    "mappings/codes/interpretation.csv",
+    "mappings/codes/observation-status.csv",
+    "mappings/codes/patient-class.csv",
+    "mappings/codes/report-status.csv",
+    "mappings/demographics.toml",
+    "mappings/documents.toml",
+    "mappings/encounters.toml",
+    "mappings/identifiers.toml",
+    "mappings/pathology.toml",
+    "mappings/patient.toml",
+    "mappings/radiology.toml",
+    "mappings/results.toml",
+];
+
+/// A set of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Files on disk.
+    Disk,
+    /// The example in the binary; paths are relative to its root.
+    BuiltIn,
+}
+
+impl Files {
+    /// Reads a text file; its name in messages is the path as the user would write it.
+    pub(super) fn read(self, path: &Path, problems: &mut Problems) -> Option<Arc<Source>> {
+        let name = path.display().to_string();
+        let text = match self {
+            Files::Disk => match std::fs::read_to_string(path) {
+                Ok(text) => text,
+                Err(error) => {
+                    problems.general(format!("cannot read {name}: {error}"), "check the path and its permissions");
+                    return None;
+                }
+            },
+            Files::BuiltIn => BUILT_IN.iter().find(|(file, _)| Path::new(file) == path)?.1.to_owned(),
+        };
+        Some(Arc::new(Source { name, text }))
+    }
+
+    /// The files of a folder with this ending, by file name, sorted.
+    pub(super) fn read_folder(
+        self,
+        folder: &Path,
+        ending: &str,
+        problems: &mut Problems,
+    ) -> Vec<(String, Arc<Source>)> {
+        let mut paths: Vec<PathBuf> = match self {
+            Files::Disk => match std::fs::read_dir(folder) {
+                Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+                Err(error) => {
+                    let message = format!("cannot read the folder {}: {error}", folder.display());
+                    problems.general(message, "check the path in the configuration");
+                    return Vec::new();
+                }
+            },
+            Files::BuiltIn => {
+                let files = BUILT_IN.iter().map(|(file, _)| PathBuf::from(file));
+                files.filter(|file| file.parent() == Some(folder)).collect()
+            }
+        };
+        paths.retain(|path| path.extension().is_some_and(|found| found == ending));
+        paths.sort();
+        paths
+            .into_iter()
+            .filter_map(|path| {
+                let name = path.file_name()?.to_str()?.to_owned();
+                Some((name, self.read(&path, problems)?))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_carries_every_file_of_the_example() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut problems = Problems::default();
+        for (folder, ending) in [("feeds", "toml"), ("mappings", "toml"), ("mappings/codes", "csv")] {
+            let names = |files: Files, folder: &Path, problems: &mut Problems| -> Vec<String> {
+                files.read_folder(folder, ending, problems).into_iter().map(|(name, _)| name).collect()
+            };
+            let on_disk = names(Files::Disk, &root.join(folder), &mut problems);
+            assert_eq!(names(Files::BuiltIn, Path::new(folder), &mut problems), on_disk, "{folder}");
+        }
+        assert!(problems.is_empty());
+    }
+}

@@ -1,0 +1,271 @@
+//! The daemon: stores, writers, listeners and the HTTP side of a configuration, started and stopped in order.
+//!
+//! Stop order: accept no more, let what is framed be decided and answered, then the writers, then the rest.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc as std_mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Listener};
+use crate::intake::{Intake, QUEUE_MAX, Work, Writer, WriterGauge};
+use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
+use crate::store::{Reader, Sqlite, StoreError};
+use crate::telemetry::Metrics;
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be made or locked.
+    #[error("cannot use the data folder {}: {source}", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another daemon uses the data folder.
+    #[error("the data folder {} is in use by another fairway; stop it or choose another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({name}): {source}; is another program using it?")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Listener, or `http`.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// An environment that is running.
+#[derive(Clone)]
+pub struct RunningEnvironment {
+    /// `sandbox` or `production`.
+    pub name: &'static str,
+    /// Listener names with the addresses they really have.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Reads its store.
+    pub reader: Reader,
+}
+
+/// A running daemon; drop it only after [`Daemon::stop`].
+pub struct Daemon {
+    /// What runs.
+    pub environments: Vec<RunningEnvironment>,
+    /// Where the HTTP side listens.
+    pub http: SocketAddr,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    http_stop: watch::Sender<bool>,
+    http_task: JoinSet<()>,
+    writers: Vec<JoinHandle<()>>,
+    checkpointers: Vec<(std_mpsc::Sender<()>, JoinHandle<()>)>,
+    _lock: File,
+}
+
+impl Daemon {
+    /// Opens the stores, binds every address, and only then begins to accept.
+    ///
+    /// # Errors
+    /// When a folder, store or address cannot be had; nothing is left running then.
+    pub async fn start(config: &Config) -> Result<Daemon, StartError> {
+        let lock = lock(&config.data)?;
+        let metrics = Arc::new(Metrics::new());
+        let (stop, stopping) = watch::channel(false);
+        let mut bound = Vec::new();
+        for environment in &config.environments {
+            for listener in &environment.listeners {
+                bound.push((environment.name, listener, bind(listener.listen, &listener.name).await?));
+            }
+        }
+        let http_listener = bind(config.http, "http").await?;
+        let http = address_of(&http_listener, config.http, "http")?;
+
+        let mut environments = Vec::new();
+        let mut queues = Vec::new();
+        let (mut writers, mut checkpointers, mut gauges) = (Vec::new(), Vec::new(), Vec::new());
+        for environment in &config.environments {
+            let path = config.data.join(format!("{}.db", environment.name));
+            let store = Sqlite::open(&path)?;
+            let writer = Writer::new(environment.name, Box::new(store), metrics.clone());
+            gauges.push(writer.gauge());
+            let (queue, waiting) = mpsc::channel::<Work>(QUEUE_MAX);
+            writers.push(spawn(&format!("writer-{}", environment.name), move || writer.run(waiting), &config.data)?);
+            checkpointers.push(checkpointer(environment.name, &path, &config.data)?);
+            queues.push((environment.name, queue));
+            environments.push(RunningEnvironment {
+                name: environment.name,
+                listeners: Vec::new(),
+                reader: Reader::new(&path),
+            });
+        }
+        let mut listeners = JoinSet::new();
+        for (environment, listener, socket) in bound {
+            let address = address_of(&socket, listener.listen, &listener.name)?;
+            let Some((_, queue)) = queues.iter().find(|(name, _)| *name == environment) else { continue };
+            if let Some(running) = environments.iter_mut().find(|running| running.name == environment) {
+                running.listeners.push((listener.name.clone(), address));
+            }
+            let intake =
+                Intake { environment, feeds: listener.feeds.clone(), queue: queue.clone(), metrics: metrics.clone() };
+            let events = connection_events(environment, &listener.name, &metrics);
+            tracing::info!(event = "listener.started", environment, listener = listener.name, %address);
+            listeners.spawn(serve(socket, limits(listener), Arc::new(intake), stopping.clone(), events));
+        }
+        // The listeners hold the queues now; when the last of them is done, the writers come to their end.
+        drop(queues);
+        let (http_stop, http_stopping) = watch::channel(false);
+        let mut http_task = JoinSet::new();
+        let app = crate::http::App::new(config, &environments, metrics, ready(gauges), stopping);
+        tracing::info!(event = "http.started", address = %http);
+        http_task.spawn(async move {
+            if let Err(error) = crate::http::serve(http_listener, Arc::new(app), http_stopping).await {
+                tracing::error!(event = "http.failed", %error);
+            }
+        });
+        Ok(Daemon { environments, http, stop, listeners, http_stop, http_task, writers, checkpointers, _lock: lock })
+    }
+
+    /// Stops in order; returns when everything that was framed is stored and answered.
+    pub async fn stop(mut self) {
+        tracing::info!(event = "daemon.stopping");
+        self.stop.send_replace(true);
+        while self.listeners.join_next().await.is_some() {}
+        let writers = std::mem::take(&mut self.writers);
+        let checkpointers = std::mem::take(&mut self.checkpointers);
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut well = true;
+            for writer in writers {
+                well &= writer.join().is_ok();
+            }
+            for (stop, thread) in checkpointers {
+                drop(stop);
+                well &= thread.join().is_ok();
+            }
+            well
+        });
+        if !ended.await.unwrap_or(false) {
+            tracing::error!(event = "daemon.thread_panicked");
+        }
+        self.http_stop.send_replace(true);
+        while self.http_task.join_next().await.is_some() {}
+        tracing::info!(event = "daemon.stopped");
+    }
+}
+
+/// True while every writer can store.
+fn ready(gauges: Vec<WriterGauge>) -> impl Fn() -> bool + Send + Sync + 'static {
+    move || gauges.iter().all(WriterGauge::is_well)
+}
+
+/// One daemon per data folder: its stores have one writer.
+fn lock(data: &Path) -> Result<File, StartError> {
+    let fail = |source| StartError::Data { path: data.to_owned(), source };
+    fs::create_dir_all(data).map_err(fail)?;
+    let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(fail(source)),
+    }
+}
+
+async fn bind(address: SocketAddr, name: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, name: name.to_owned(), source })
+}
+
+fn address_of(listener: &TcpListener, address: SocketAddr, name: &str) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Listen { address, name: name.to_owned(), source })
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static, data: &Path) -> Result<JoinHandle<()>, StartError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map_err(|source| StartError::Data { path: data.to_owned(), source })
+}
+
+/// A thread that works off the write-ahead log until its sender is dropped.
+fn checkpointer(
+    environment: &str,
+    store: &Path,
+    data: &Path,
+) -> Result<(std_mpsc::Sender<()>, JoinHandle<()>), StartError> {
+    let (sender, receiver) = std_mpsc::channel();
+    let path = store.to_owned();
+    let stopped =
+        move |wait: Duration| !matches!(receiver.recv_timeout(wait), Err(std_mpsc::RecvTimeoutError::Timeout));
+    let thread = spawn(&format!("checkpoint-{environment}"), move || Sqlite::checkpoint_until(&path, stopped), data)?;
+    Ok((sender, thread))
+}
+
+fn limits(listener: &Listener) -> Limits {
+    Limits {
+        frame_bytes_max: listener.frame_bytes_max,
+        connections_max: listener.connections_max,
+        connections_per_peer_max: listener.connections_max,
+        idle: listener.idle,
+        in_frame: listener.in_frame,
+        ..Limits::default()
+    }
+}
+
+/// Connection events as log lines and metrics; no event has content.
+fn connection_events(
+    environment: &'static str,
+    listener: &str,
+    metrics: &Arc<Metrics>,
+) -> impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static {
+    let (listener, metrics): (Arc<str>, Arc<Metrics>) = (listener.into(), metrics.clone());
+    move |event| {
+        let (name, noteworthy) = match event {
+            ConnectionEvent::Accepted { .. } => {
+                metrics.connections_open(environment, &listener, 1);
+                ("accepted", false)
+            }
+            ConnectionEvent::Closed { reason, .. } => {
+                metrics.connections_open(environment, &listener, -1);
+                match reason {
+                    CloseReason::PeerClosed | CloseReason::Stopped => ("closed", false),
+                    CloseReason::Idle => ("closed_idle", false),
+                    CloseReason::InFrameTimeout => ("closed_in_frame", true),
+                    CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
+                    CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
+                    CloseReason::NoAnswer => ("closed_no_answer", true),
+                    CloseReason::ReadFailed(_) => ("closed_read_failed", false),
+                    CloseReason::WriteFailed(_) | CloseReason::WriteTimeout => ("closed_write_failed", true),
+                    CloseReason::HandlerPanicked => ("closed_panic", true),
+                    CloseReason::GraceOver => ("closed_grace_over", true),
+                }
+            }
+            ConnectionEvent::TooMany { .. } | ConnectionEvent::TooManyFromPeer { .. } => ("refused_too_many", true),
+            ConnectionEvent::AcceptFailed { .. } => ("accept_failed", true),
+            ConnectionEvent::Junk { .. } => ("junk", true),
+            ConnectionEvent::NoCr { .. } => ("frame_without_cr", false),
+            ConnectionEvent::FrameTooLarge { .. } => ("frame_too_large", true),
+            ConnectionEvent::Unfinished { .. } => ("frame_unfinished", true),
+            ConnectionEvent::Restarted { .. } => ("frame_restarted", true),
+            ConnectionEvent::WaitingForMemory { .. } => ("waiting_for_memory", true),
+        };
+        metrics.connection(environment, &listener, name);
+        if noteworthy {
+            tracing::warn!(event = "connection", environment, listener = %listener, what = name, detail = ?event);
+        } else {
+            tracing::debug!(event = "connection", environment, listener = %listener, what = name, detail = ?event);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! From a framed message to its acknowledgement: parse, route to a feed, translate, hand to the writer.
+//!
+//! Everything up to the writer is pure work on the connection's task, in order of arrival; only the writer knows the
+//! store. A message is answered when it is durable, whatever became of it.
+
+mod writer;
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use fairway_core::hl7v2::{Ack, AckCode, Message, ParseOptions, render, render_unparsed};
+use fairway_core::mapping::translate;
+use fairway_core::record::{Decision, RecordUpdate};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::ConfiguredFeed;
+use crate::mllp::listener::{Handler, Refused};
+use crate::store::Digest;
+use crate::telemetry::Metrics;
+
+pub use writer::{Writer, WriterGauge};
+
+/// What the text of every `AR` starts with (hl7-api 1.5).
+pub const REJECTED: &str = "Parsing or validation error: ";
+/// What the text of every `AE` starts with (hl7-api 1.5).
+pub const FAILED: &str = "Unexpected error while processing: ";
+/// Messages that may wait for the writer; past it senders wait (back-pressure).
+pub const QUEUE_MAX: usize = 2048;
+/// Messages longer than this are worked on outside the connection tasks' threads, in bytes.
+const LARGE_BYTES: usize = 256 * 1024;
+
+/// A message on its way to the writer.
+pub struct Work {
+    received_at: i64,
+    peer: SocketAddr,
+    prepared: Prepared,
+    reply: oneshot::Sender<Bytes>,
+}
+
+/// A message as far as it can be taken without the store.
+pub struct Prepared {
+    /// Name of its feed; empty when no feed takes it.
+    pub feed: String,
+    /// Message type as `ADT^A28`.
+    pub kind: String,
+    /// MSH-10.
+    pub control_id: String,
+    digest: Digest,
+    raw: Bytes,
+    message: Option<Message>,
+    /// The update, or why there is none.
+    pub content: Content,
+}
+
+/// What a message asks for, or why it cannot be asked for.
+pub enum Content {
+    /// A record update to decide.
+    Update(Box<RecordUpdate>),
+    /// `AR`, with the reason.
+    Rejected(String),
+    /// `AE`, with the reason.
+    Failed(String),
+}
+
+impl Prepared {
+    /// The acknowledgement of a decision, as bytes.
+    pub fn answer(&self, code: AckCode, reason: Option<&str>, now_micros: i64) -> Bytes {
+        let prefix = match code {
+            AckCode::AA => "",
+            AckCode::AR => REJECTED,
+            AckCode::AE => FAILED,
+        };
+        let ack = Ack { code, text: reason.map(|reason| format!("{prefix}{reason}")) };
+        let bytes = match &self.message {
+            Some(message) => render(Some(message), &ack, now_micros),
+            None => render_unparsed(&self.raw, &ack, now_micros),
+        };
+        Bytes::from(bytes)
+    }
+}
+
+/// The feed of those that fits a message best: the one whose route asks for most.
+pub fn route<'f>(feeds: &'f [Arc<ConfiguredFeed>], message: &Message) -> Option<&'f Arc<ConfiguredFeed>> {
+    let mut best: Option<(usize, &Arc<ConfiguredFeed>)> = None;
+    for feed in feeds {
+        if let Some(fit) = feed.fit(message)
+            && best.is_none_or(|(held, _)| fit > held)
+        {
+            best = Some((fit, feed));
+        }
+    }
+    best.map(|(_, feed)| feed)
+}
+
+/// Parses, routes and translates a message; total, no I/O.
+pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Prepared {
+    let digest = digest(&raw);
+    let options = feeds.first().map_or_else(ParseOptions::default, |feed| feed.parse.clone());
+    let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options)));
+    let (message, feed, content) = worked.unwrap_or_else(|_| {
+        tracing::error!(event = "intake.translation_panicked");
+        (
+            None,
+            String::new(),
+            Content::Failed("the message could not be translated; report it to the operator".to_owned()),
+        )
+    });
+    let kind = message.as_ref().map(|message| format!("{}^{}", message.code(), message.trigger()));
+    let control_id = message.as_ref().map(|message| message.control_id().into_owned());
+    Prepared {
+        feed,
+        kind: kind.unwrap_or_default(),
+        control_id: control_id.unwrap_or_default(),
+        digest,
+        raw,
+        message,
+        content,
+    }
+}
+
+fn prepare_parsed(
+    feeds: &[Arc<ConfiguredFeed>],
+    raw: &Bytes,
+    options: &ParseOptions,
+) -> (Option<Message>, String, Content) {
+    let message = match Message::parse(raw.clone(), options) {
+        Ok(message) => message,
+        Err(error) => return (None, String::new(), Content::Failed(error.to_string())),
+    };
+    if message.code().is_empty() {
+        let text = "MSH-9.1 (message type) must be provided. You provided []".to_owned();
+        return (Some(message), String::new(), Content::Rejected(text));
+    }
+    let Some(feed) = route(feeds, &message) else {
+        let text = format!(
+            "MSH-9: no feed of this address takes {}^{} from application [{}] and facility [{}] (MSH-3, MSH-4)",
+            message.code(),
+            message.trigger(),
+            message.sending_application(),
+            message.sending_facility()
+        );
+        return (Some(message), String::new(), Content::Rejected(text));
+    };
+    // The default character set belongs to the feed, which is known only now.
+    let message = match feed.parse.default_charset == options.default_charset {
+        true => message,
+        false => match Message::parse(raw.clone(), &feed.parse) {
+            Ok(message) => message,
+            Err(error) => return (None, feed.feed.name.clone(), Content::Failed(error.to_string())),
+        },
+    };
+    let content = match translate(&feed.feed, &message) {
+        Ok(translation) => Content::Update(Box::new(translation.update)),
+        Err(refusal) => Content::Rejected(refusal.0),
+    };
+    (Some(message), feed.feed.name.clone(), content)
+}
+
+/// What a message is recognised by: its bytes, which hold sender and control id.
+fn digest(raw: &[u8]) -> Digest {
+    let hash = Sha256::digest(raw);
+    let mut digest = Digest::default();
+    digest.copy_from_slice(&hash[..16]);
+    digest
+}
+
+/// One line of what a decision did, for the audit and for people; ids only.
+pub fn action(decision: &Decision) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for note in &decision.notes {
+        let version = if note.version > 0 { format!(" v{}", note.version) } else { String::new() };
+        lines.push(format!("{}/{}{version} {}", note.resource_type, note.id, note.kind.as_str()));
+    }
+    lines.join("; ")
+}
+
+/// The listeners' side of intake for one address.
+pub struct Intake {
+    /// Name of the environment.
+    pub environment: &'static str,
+    /// The feeds of the address.
+    pub feeds: Vec<Arc<ConfiguredFeed>>,
+    /// To the writer.
+    pub queue: mpsc::Sender<Work>,
+    /// Where outcomes are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Now, as µs since 1970 UTC.
+pub fn now_micros() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+impl Intake {
+    async fn submit(&self, prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Bytes> {
+        let (reply, answer) = oneshot::channel();
+        let work = Work { received_at, peer, prepared, reply };
+        // Both fail only when the writer is gone; then nothing may be acknowledged.
+        self.queue.send(work).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Handler for Intake {
+    async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Bytes> {
+        let (started, received_at) = (Instant::now(), now_micros());
+        let prepared = if frame.len() > LARGE_BYTES {
+            tokio::task::block_in_place(|| prepare(&self.feeds, frame))
+        } else {
+            prepare(&self.feeds, frame)
+        };
+        let answer = self.submit(prepared, peer, received_at).await;
+        self.metrics.answered(self.environment, started.elapsed().as_secs_f64());
+        answer
+    }
+
+    async fn refuse(&self, what: Refused, peer: SocketAddr) -> Option<Bytes> {
+        let (raw, content) = match what {
+            Refused::TooLarge { prefix } => {
+                let limit = "the message is longer than this address takes; its beginning was kept";
+                (prefix, Content::Rejected(limit.to_owned()))
+            }
+            Refused::Unfinished { bytes } => {
+                (bytes, Content::Failed("the frame did not end with FS CR; what came was kept".to_owned()))
+            }
+            Refused::Restarted { bytes } => {
+                let text = "a new frame began before this one ended with FS CR; what came was kept";
+                (bytes, Content::Failed(text.to_owned()))
+            }
+        };
+        let prepared = Prepared {
+            feed: String::new(),
+            kind: String::new(),
+            control_id: String::new(),
+            digest: digest(&raw),
+            raw,
+            message: None,
+            content,
+        };
+        self.submit(prepared, peer, now_micros()).await
+    }
+}

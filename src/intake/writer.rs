@@ -1,0 +1,241 @@
+//! The writer of an environment: takes what waits, decides it in order of arrival against one view, commits once,
+//! answers every sender of the batch.
+//!
+//! A thread of its own; it never parses and never waits for a socket. When a batch cannot be stored it is taken again
+//! message by message, so that one bad message never fails the others.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use fairway_core::hl7v2::AckCode;
+use fairway_core::record::{Decision, Effects, Outcome, View, Wanted, decide};
+use tokio::sync::mpsc;
+
+use super::{Content, Prepared, Work, action};
+use crate::store::{Digest, Entry, MessageRow, Prior, Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// Messages in one commit.
+const BATCH_MESSAGES_MAX: usize = 512;
+/// Bytes of messages in one commit, unless a single message is larger.
+const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The writer of one environment.
+pub struct Writer {
+    environment: &'static str,
+    store: Box<dyn Store>,
+    metrics: Arc<Metrics>,
+    gauge: WriterGauge,
+}
+
+/// Whether the writer can store, for readiness.
+#[derive(Debug, Clone)]
+pub struct WriterGauge(Arc<AtomicBool>);
+
+impl WriterGauge {
+    /// True unless the last commit failed.
+    pub fn is_well(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Writer {
+    /// A writer on a store.
+    pub fn new(environment: &'static str, store: Box<dyn Store>, metrics: Arc<Metrics>) -> Writer {
+        Writer { environment, store, metrics, gauge: WriterGauge(Arc::new(AtomicBool::new(true))) }
+    }
+
+    /// Tells whether it can store.
+    pub fn gauge(&self) -> WriterGauge {
+        self.gauge.clone()
+    }
+
+    /// Works until the queue is closed and empty. Blocks.
+    pub fn run(mut self, mut queue: mpsc::Receiver<Work>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut bytes = first.prepared.raw.len();
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+                let Ok(work) = queue.try_recv() else { break };
+                bytes += work.prepared.raw.len();
+                batch.push(work);
+            }
+            self.metrics.queue(self.environment, i64::try_from(queue.len()).unwrap_or(i64::MAX));
+            self.batch(batch);
+        }
+    }
+
+    fn batch(&mut self, batch: Vec<Work>) {
+        let started = Instant::now();
+        let count = batch.len();
+        match self.store(&batch) {
+            Ok(entries) => {
+                self.gauge.0.store(true, Ordering::Relaxed);
+                self.metrics.batch(self.environment, count, started.elapsed().as_secs_f64());
+                for (work, entry) in batch.into_iter().zip(entries) {
+                    self.answer(work, &entry.message);
+                }
+            }
+            Err(error) if count == 1 => {
+                tracing::error!(event = "store.commit_failed", environment = self.environment, %error);
+                for work in batch {
+                    self.keep_failed(work);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(event = "store.batch_retried", environment = self.environment, messages = count, %error);
+                for work in batch {
+                    self.batch(vec![work]);
+                }
+            }
+        }
+    }
+
+    /// Decides a batch and commits it; nothing is stored when this fails.
+    fn store(&mut self, batch: &[Work]) -> Result<Vec<Entry>, StoreError> {
+        let mut wanted = Wanted::default();
+        let mut repeats = Vec::with_capacity(batch.len());
+        for work in batch {
+            repeats.push((work.prepared.control_id.clone(), work.prepared.digest));
+            if let Content::Update(update) = &work.prepared.content {
+                wanted.add(update);
+            }
+        }
+        let mut priors = self.store.repeats(&repeats)?;
+        let mut view = self.store.load(&wanted)?;
+        let entries: Vec<Entry> = batch.iter().map(|work| entry(work, &mut view, &mut priors)).collect();
+        self.store.commit(&entries)?;
+        Ok(entries)
+    }
+
+    /// The store failed on this one message: it is kept without effects and answered `AE`; when not even that can be
+    /// stored, the answer says so.
+    fn keep_failed(&mut self, work: Work) {
+        let reason = "the message could not be filed; it was kept for the operator";
+        let row = failed_row(&work, reason);
+        let entry = Entry { message: row, effects: Effects::default(), action: String::new() };
+        match self.store.commit(std::slice::from_ref(&entry)) {
+            Ok(()) => {
+                self.gauge.0.store(true, Ordering::Relaxed);
+                self.answer(work, &entry.message);
+            }
+            Err(error) => {
+                self.gauge.0.store(false, Ordering::Relaxed);
+                tracing::error!(event = "store.write_failed", environment = self.environment, %error);
+                let row = failed_row(&work, "the message could not be stored; send it again later");
+                self.answer(work, &row);
+            }
+        }
+    }
+
+    fn answer(&self, work: Work, row: &MessageRow) {
+        self.metrics.message(self.environment, &row.feed, row.outcome.as_str(), row.ack_code);
+        if row.outcome == Outcome::Rejected || row.outcome == Outcome::Failed {
+            tracing::info!(
+                event = "message.refused",
+                environment = self.environment,
+                feed = row.feed,
+                kind = row.kind,
+                ack = row.ack_code,
+            );
+        }
+        // The sender may have hung up; its message is stored all the same and a repeat gets this answer.
+        if work.reply.send(row.ack.clone()).is_err() {
+            tracing::debug!(event = "message.answer_undelivered", environment = self.environment);
+        }
+    }
+}
+
+/// What to store of one message, decided against the view, which then includes it.
+fn entry(work: &Work, view: &mut View, priors: &mut HashMap<Digest, Prior>) -> Entry {
+    let prepared = &work.prepared;
+    let prior = priors.get(&prepared.digest);
+    if let Some(prior) = prior.filter(|prior| prior.ack_code == AckCode::AA.as_str()) {
+        return repeat(work, prior);
+    }
+    let decision = match &prepared.content {
+        Content::Update(update) => {
+            let decided = catch_unwind(AssertUnwindSafe(|| decide(view, update, &prepared.control_id)));
+            decided.map_err(|_| {
+                tracing::error!(event = "record.decision_panicked");
+                "the message could not be decided; report it to the operator".to_owned()
+            })
+        }
+        Content::Rejected(reason) => Ok(Decision::refuse(reason.clone())),
+        Content::Failed(reason) => Err(reason.clone()),
+    };
+    let (code, reason, decision) = match decision {
+        Ok(decision) if decision.outcome == Outcome::Rejected => (AckCode::AR, decision.refusal.clone(), decision),
+        Ok(decision) => (AckCode::AA, None, decision),
+        Err(reason) => {
+            let decision = Decision { outcome: Outcome::Failed, ..Decision::refuse("") };
+            (AckCode::AE, Some(reason), decision)
+        }
+    };
+    // A refusal is worked out anew each time, since what it complained about may have been put right; when it has not,
+    // the sender gets the answer it got before.
+    if let Some(prior) = prior.filter(|prior| prior.ack_code == code.as_str() && prior.reason == reason) {
+        return repeat(work, prior);
+    }
+    view.apply(&decision.effects);
+    let ack = prepared.answer(code, reason.as_deref(), work.received_at);
+    let row = MessageRow { record: decision.record, ..row(work, decision.outcome, code, ack, reason) };
+    let own = Prior {
+        id: 0,
+        outcome: row.outcome,
+        ack_code: row.ack_code.to_owned(),
+        reason: row.reason.clone(),
+        ack: row.ack.clone(),
+        record: row.record,
+    };
+    priors.insert(prepared.digest, own);
+    let action = action(&decision);
+    Entry { message: row, effects: decision.effects, action }
+}
+
+fn repeat(work: &Work, prior: &Prior) -> Entry {
+    let code = match prior.ack_code.as_str() {
+        "AA" => AckCode::AA,
+        "AR" => AckCode::AR,
+        _ => AckCode::AE,
+    };
+    let row = MessageRow {
+        record: prior.record,
+        repeat_of: Some(prior.id),
+        ..row(work, Outcome::Repeat, code, prior.ack.clone(), prior.reason.clone())
+    };
+    Entry { message: row, effects: Effects::default(), action: "repeat: nothing done".to_owned() }
+}
+
+fn failed_row(work: &Work, reason: &str) -> MessageRow {
+    let ack = work.prepared.answer(AckCode::AE, Some(reason), work.received_at);
+    row(work, Outcome::Failed, AckCode::AE, ack, Some(reason.to_owned()))
+}
+
+fn row(work: &Work, outcome: Outcome, code: AckCode, ack: Bytes, reason: Option<String>) -> MessageRow {
+    let Prepared { feed, kind, control_id, digest, raw, .. } = &work.prepared;
+    let ack_code = match code {
+        AckCode::AA => "AA",
+        AckCode::AR => "AR",
+        AckCode::AE => "AE",
+    };
+    MessageRow {
+        received_at: work.received_at,
+        feed: feed.clone(),
+        peer: work.peer.to_string(),
+        kind: kind.clone(),
+        control_id: control_id.clone(),
+        digest: *digest,
+        outcome,
+        ack_code,
+        ack,
+        reason,
+        record: None,
+        repeat_of: None,
+        raw: raw.clone(),
+    }
+}
