@@ -62,7 +62,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         eprintln!("error: there is no such feed\n\nhint: one of: {}", names.join(", "));
         return Ok(WRONG_USE);
     };
-    let found = match messages::read(&args.files) {
+    let found = match messages::read(&args.files, messages::Blank::Kept) {
         Ok(found) => found,
         Err((path, error)) => {
             eprintln!("error: cannot read {}: {error}", path.display());

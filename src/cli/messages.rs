@@ -7,6 +7,7 @@ use std::{fs, io};
 
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{Decoder, Event, VT};
+use fairway_core::hl7v2::split_batch;
 
 /// A message and where it was found.
 #[derive(Clone)]
@@ -19,16 +20,30 @@ pub struct Found {
     pub bytes: Bytes,
 }
 
+/// What becomes of a file without any message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blank {
+    /// It is passed over.
+    Skipped,
+    /// It counts as one message, as it is.
+    Kept,
+}
+
 /// The messages of the given files, and of every `*.hl7` file below the given folders in order of path.
 ///
 /// # Errors
 /// The path and what the system says about it, for the first file or folder that cannot be read.
-pub fn read(paths: &[PathBuf]) -> Result<Vec<Found>, (PathBuf, io::Error)> {
+pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io::Error)> {
     let mut found = Vec::new();
     for path in paths {
         for file in files(path)? {
             let bytes = fs::read(&file).map_err(|error| (file.clone(), error))?;
-            let messages = split(bytes.into()).into_iter().enumerate();
+            let bytes = Bytes::from(bytes);
+            let mut messages = split(bytes.clone());
+            if messages.is_empty() && blank == Blank::Kept {
+                messages.push(bytes);
+            }
+            let messages = messages.into_iter().enumerate();
             found.extend(messages.map(|(at, bytes)| Found { path: file.clone(), number: at + 1, bytes }));
         }
     }
@@ -67,28 +82,8 @@ pub fn split(file: Bytes) -> Vec<Bytes> {
     if file.first() == Some(&VT) {
         return frames(&file);
     }
-    let file = with_cr(file.clone()).unwrap_or(file);
-    let (mut messages, mut start, mut at) = (Vec::new(), None, 0);
-    let mut push = |start: Option<usize>, end: usize| {
-        if let Some(start) = start {
-            messages.push(trim(file.slice(start..end)));
-        }
-    };
-    for line in file.split_inclusive(|&byte| byte == b'\r') {
-        // A file with CRs may still break its lines with CR LF.
-        let lead = line.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let segment = line.get(lead..).unwrap_or_default();
-        let is = |name: &[u8]| segment.starts_with(name) && segment.get(3).is_some_and(u8::is_ascii_punctuation);
-        if is(b"MSH") {
-            push(start, at);
-            start = Some(at + lead);
-        } else if is(b"FHS") || is(b"BHS") || is(b"BTS") || is(b"FTS") {
-            push(start, at);
-            start = None;
-        }
-        at += line.len();
-    }
-    push(start, file.len());
+    let mut messages: Vec<Bytes> =
+        split_batch(file.clone()).map(|message| trim(with_cr(message.clone()).unwrap_or(message))).collect();
     if messages.is_empty() && !file.trim_ascii().is_empty() {
         messages.push(file);
     }
@@ -167,9 +162,9 @@ mod tests {
         for (name, text) in [("b/2.hl7", "MSH|2\nMSH|3\n"), ("a.HL7", "MSH|1\n"), ("note.txt", "MSH|no\n")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let found = read(&[folder.path().to_owned(), folder.path().join("note.txt")]).unwrap_or_default();
+        let found = read(&[folder.path().to_owned(), folder.path().join("note.txt")], Blank::Skipped).unwrap_or_default();
         let got: Vec<(usize, &[u8])> = found.iter().map(|found| (found.number, &found.bytes[..])).collect();
         assert_eq!(got, [(1, &b"MSH|1\r"[..]), (1, b"MSH|2\r"), (2, b"MSH|3\r"), (1, b"MSH|no\r")]);
-        assert!(read(&[folder.path().join("missing.hl7")]).is_err());
+        assert!(read(&[folder.path().join("missing.hl7")], Blank::Skipped).is_err());
     }
 }
