@@ -105,8 +105,8 @@ impl Writer {
                 wanted.add(update);
             }
         }
-        let mut priors = self.store.repeats(&repeats)?;
         let mut view = self.store.load(&wanted)?;
+        let mut priors = self.store.repeats(&repeats)?;
         let entries: Vec<Entry> = batch.iter().map(|work| entry(work, &mut view, &mut priors)).collect();
         self.store.commit(&entries)?;
         Ok(entries)

@@ -114,7 +114,7 @@ pub struct Prior {
 
 /// The writer's side of a store. One writer per environment; calls block.
 pub trait Store: Send {
-    /// Loads what a batch touches.
+    /// Begins the batch's transaction, unless one is open, and loads what the batch touches.
     ///
     /// # Errors
     /// When the database fails; nothing is changed then.
@@ -126,7 +126,7 @@ pub trait Store: Send {
     /// When the database fails.
     fn repeats(&mut self, wanted: &[(String, Digest)]) -> Result<HashMap<Digest, Prior>, StoreError>;
 
-    /// Writes all entries in one transaction; when this returns `Ok`, they survive a power cut.
+    /// Writes all entries and ends the transaction; when this returns `Ok`, they survive a power cut.
     ///
     /// # Errors
     /// When the database fails; then none of the entries is stored.

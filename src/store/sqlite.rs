@@ -13,7 +13,8 @@ use fairway_core::fhir::{self, Json};
 use fairway_core::record::{
     Effects, EventItem, IdentifierEffect, IdentifierKey, Outcome, PointHead, ResourceId, View, Wanted, team,
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::schema::STEPS;
 use super::{Digest, Entry, MessageRow, Prior, Store, StoreError};
@@ -90,6 +91,12 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    tune(connection)
+}
+
+/// Plans depend on statements alone, so that a statement is prepared once and not again for each value bound to it.
+fn tune(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -101,7 +108,7 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
     connection.pragma_update(None, "query_only", true).map_err(fail)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    tune(&connection).map_err(fail)?;
     Ok(connection)
 }
 
@@ -128,6 +135,8 @@ impl Store for Sqlite {
     fn load(&mut self, wanted: &Wanted) -> Result<View, StoreError> {
         let mut view = View::default();
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
+        // One transaction from the first look to the commit: what was decided on cannot change in between.
+        self.begin()?;
         {
             let mut find = self
                 .connection
@@ -202,19 +211,31 @@ impl Store for Sqlite {
     }
 
     fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        self.begin()?;
         let (mut message, mut version) = (self.next_message, self.next_version);
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| StoreError::Database { path: self.path.clone(), source })?;
-        let written = write_all(&transaction, entries, &mut message, &mut version).and_then(|()| transaction.commit());
-        written.map_err(|source| self.fail(source))?;
+        let written = write_all(&self.connection, entries, &mut message, &mut version)
+            .and_then(|()| self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])));
+        if let Err(source) = written {
+            if !self.connection.is_autocommit() {
+                self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
+            }
+            return Err(self.fail(source));
+        }
         (self.next_message, self.next_version) = (message, version);
         Ok(())
     }
 }
 
 impl Sqlite {
+    /// Opens the batch's transaction unless it is open.
+    fn begin(&self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            return Ok(());
+        }
+        let begun = self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
+        begun.map(|_| ()).map_err(|source| self.fail(source))
+    }
+
     fn head(&self, id: ResourceId) -> Result<Option<PointHead>, StoreError> {
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
         let damaged = |what| StoreError::Damaged { path: self.path.clone(), what };
@@ -250,7 +271,7 @@ impl Sqlite {
 }
 
 fn write_all(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     entries: &[Entry],
     next_message: &mut i64,
     next_version: &mut i64,
@@ -280,7 +301,7 @@ fn write_all(
 }
 
 fn write_message(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     id: i64,
     message: &MessageRow,
     repeat_of: Option<i64>,
@@ -312,7 +333,7 @@ fn write_message(
 }
 
 fn write_effects(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     message: i64,
     row: &MessageRow,
     effects: &Effects,
@@ -354,7 +375,7 @@ fn items_of(head: &PointHead) -> Option<Vec<u8>> {
 }
 
 fn write_point(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     seq: i64,
     message: i64,
     at: i64,
@@ -454,7 +475,7 @@ fn date_range(head: &PointHead) -> Option<(i64, i64)> {
 }
 
 /// Writes the search terms that a Patient's new version adds and removes those it drops.
-fn write_terms(transaction: &Transaction<'_>, number: i64, previous: Option<i64>, body: &Json) -> rusqlite::Result<()> {
+fn write_terms(transaction: &Connection, number: i64, previous: Option<i64>, body: &Json) -> rusqlite::Result<()> {
     let before: BTreeSet<(&'static str, String)> = match previous {
         None => BTreeSet::new(),
         Some(seq) => {
