@@ -1,7 +1,7 @@
 //! Fairway end to end over loopback MLLP with the embedded store, beside a bare server that only appends each frame to a
 //! file, flushes once per batch and answers; same run, same messages, one message in flight per sender.
 //!
-//! `cargo bench --bench end_to_end [SECONDS]`. Never a test: it sets no threshold.
+//! `cargo bench --bench end_to_end [SECONDS [SENDERS]]`. Never a test: it sets no threshold.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -31,7 +31,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
-    let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(5);
+    let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let seconds = numbers.first().copied().unwrap_or(5);
+    let only = numbers.get(1).copied();
     let until = || Until::Elapsed(Duration::from_secs(seconds));
     let folder = std::env::current_dir().unwrap().join("target/bench-data");
     std::fs::remove_dir_all(&folder).unwrap_or_default();
@@ -62,7 +64,7 @@ fn main() {
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         messages::adt("A31", patient, &format!("U{unique}"), unique)
     };
-    for senders in SENDERS {
+    for senders in SENDERS.into_iter().filter(|senders| only.is_none_or(|only| only == *senders as u64)) {
         let limit = load(bare.addr, senders, until(), update);
         print("bare", senders, &limit);
         let ours = load(address, senders, until(), update);

@@ -37,7 +37,9 @@ fn main() {
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2);
     let budget = Duration::from_secs(seconds);
     let config = Config::built_in().unwrap();
-    for (name, message) in [("ADT 1 KB", messages::adt("A31", 1, "C1", 1)), ("ORU 20 results", messages::oru(1, "C2", 1))] {
+    for (name, message) in
+        [("ADT 1 KB", messages::adt("A31", 1, "C1", 1)), ("ORU 20 results", messages::oru(1, "C2", 1))]
+    {
         let raw = Bytes::from(message);
         let update = match prepare(&config.feeds, raw.clone()).content {
             Content::Update(update) => update,

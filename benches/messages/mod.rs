@@ -51,8 +51,13 @@ pub(crate) fn oru(patient: usize, control_id: &str, order: usize) -> Vec<u8> {
     )
     .unwrap_or_default();
     for index in 1..=20 {
-        write!(text, "OBX|{index}|NM|T{index:03}^Analyte number {index}^L||{}.{}0|10*9/L|4.00-11.00|N|||F|||202601020800\r", index + 3, index % 10)
-            .unwrap_or_default();
+        write!(
+            text,
+            "OBX|{index}|NM|T{index:03}^Analyte number {index}^L||{}.{}0|10*9/L|4.00-11.00|N|||F|||202601020800\r",
+            index + 3,
+            index % 10
+        )
+        .unwrap_or_default();
     }
     text.into_bytes()
 }

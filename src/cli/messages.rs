@@ -162,7 +162,8 @@ mod tests {
         for (name, text) in [("b/2.hl7", "MSH|2\nMSH|3\n"), ("a.HL7", "MSH|1\n"), ("note.txt", "MSH|no\n")] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let found = read(&[folder.path().to_owned(), folder.path().join("note.txt")], Blank::Skipped).unwrap_or_default();
+        let found =
+            read(&[folder.path().to_owned(), folder.path().join("note.txt")], Blank::Skipped).unwrap_or_default();
         let got: Vec<(usize, &[u8])> = found.iter().map(|found| (found.number, &found.bytes[..])).collect();
         assert_eq!(got, [(1, &b"MSH|1\r"[..]), (1, b"MSH|2\r"), (2, b"MSH|3\r"), (1, b"MSH|no\r")]);
         assert!(read(&[folder.path().join("missing.hl7")], Blank::Skipped).is_err());

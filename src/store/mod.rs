@@ -6,6 +6,7 @@
 mod schema;
 mod sqlite;
 mod sqlite_read;
+mod sqlite_write;
 
 use std::collections::HashMap;
 use std::path::PathBuf;

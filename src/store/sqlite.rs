@@ -10,21 +10,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairway_care::Label;
 use fairway_core::fhir::{self, Json};
-use fairway_core::record::{
-    Effects, EventItem, IdentifierEffect, IdentifierKey, Outcome, PointHead, ResourceId, View, Wanted, team,
-};
+use fairway_core::record::{EventItem, Outcome, PointHead, ResourceId, View, Wanted, team};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::schema::STEPS;
-use super::{Digest, Entry, MessageRow, Prior, Store, StoreError};
+use super::sqlite_write::Batch;
+use super::{Digest, Entry, Prior, Store, StoreError};
 
-/// Pages of the write-ahead log after which the checkpointer works it off, in units of 4 KiB.
-const CHECKPOINT_PAGES: i64 = 8_000;
+/// Size of the write-ahead log from which the checkpointer works it off beside the writer, in bytes.
+const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 /// How often the checkpointer looks at the log.
-const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
-/// The log file is cut back to this size once it has been worked off, in bytes.
-const LOG_BYTES_MAX: i64 = 256 * 1024 * 1024;
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
+/// Size of the log from which the writer works off what is left itself, between two batches, so that the log starts
+/// anew and stays bounded, in bytes.
+const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Commits between two looks at the size of the log.
+const LOG_LOOK_EVERY: u64 = 16;
 /// How long a connection waits for a lock another one holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -34,6 +36,10 @@ pub struct Sqlite {
     connection: Connection,
     next_message: i64,
     next_version: i64,
+    /// Commits since the store was opened.
+    commits: u64,
+    /// Row number and current version of the heads loaded for the open transaction and written in it.
+    rows: HashMap<ResourceId, (i64, i64)>,
 }
 
 impl Sqlite {
@@ -51,7 +57,7 @@ impl Sqlite {
             connection.query_row(&sql, [], |row| row.get(0)).map_err(fail)
         };
         let (next_message, next_version) = (next("message", "id")?, next("version", "seq")?);
-        let store = Sqlite { path: path.to_owned(), connection, next_message, next_version };
+        let store = Sqlite { path: path.to_owned(), connection, next_message, next_version, commits: 0, rows: HashMap::new() };
         Ok(store)
     }
 
@@ -62,17 +68,8 @@ impl Sqlite {
             return;
         }
         while !stopped(CHECKPOINT_EVERY) {
-            let log = path.with_extension("db-wal");
-            let pages = std::fs::metadata(log).map_or(0, |file| i64::try_from(file.len()).unwrap_or(i64::MAX) / 4096);
-            if pages >= CHECKPOINT_PAGES {
-                // A log that cannot be worked off now is worked off later; the writer does not depend on it.
-                let worked: Result<(i64, i64, i64), _> =
-                    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                    });
-                if let Err(error) = worked {
-                    tracing::warn!(event = "store.checkpoint_failed", %error);
-                }
+            if log_bytes(path) >= CHECKPOINT_BYTES {
+                work_off_log(&connection);
             }
         }
     }
@@ -82,13 +79,29 @@ impl Sqlite {
     }
 }
 
+/// Size of the write-ahead log of a store, in bytes.
+fn log_bytes(store: &Path) -> u64 {
+    let mut log = store.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(0, |file| file.len())
+}
+
+/// Copies what it can of the log into the store; waits for nobody. A log that cannot be worked off now is worked off
+/// later, and no promise depends on it.
+fn work_off_log(connection: &Connection) {
+    let worked = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(0));
+    if let Err(error) = worked {
+        tracing::warn!(event = "store.checkpoint_failed", %error);
+    }
+}
+
 /// Settings of every writing connection.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
+    connection.pragma_update(None, "journal_size_limit", i64::try_from(LOG_BYTES_MAX).unwrap_or(i64::MAX))?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     tune(connection)
@@ -129,7 +142,7 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
 
 /// A head with its current content. Used by the writer only.
 const HEAD: &str = "SELECT p.record, p.type, p.id, p.version, p.entered_at, p.deleted, p.organisation, p.key, p.grp, \
-                    p.items, v.label, v.body FROM point p JOIN version v ON v.seq = p.seq WHERE p.id = ?1";
+                    p.items, v.label, v.body, p.number, p.seq FROM point p JOIN version v ON v.seq = p.seq WHERE p.id = ?1";
 
 impl Store for Sqlite {
     fn load(&mut self, wanted: &Wanted) -> Result<View, StoreError> {
@@ -169,9 +182,11 @@ impl Store for Sqlite {
                 ids.insert(team::care_team_id(*record, organisation, alias));
             }
         }
+        self.rows.clear();
         for id in ids {
-            if let Some(head) = self.head(id)? {
+            if let Some((head, row)) = self.head(id)? {
                 view.points.insert(id, Arc::new(head));
+                self.rows.insert(id, row);
             }
         }
         Ok(view)
@@ -212,17 +227,32 @@ impl Store for Sqlite {
 
     fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         self.begin()?;
-        let (mut message, mut version) = (self.next_message, self.next_version);
-        let written = write_all(&self.connection, entries, &mut message, &mut version)
-            .and_then(|()| self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])));
-        if let Err(source) = written {
-            if !self.connection.is_autocommit() {
-                self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
+        let mut batch = Batch {
+            connection: &self.connection,
+            message: self.next_message,
+            version: self.next_version,
+            rows: &mut self.rows,
+        };
+        let written = batch.write(entries).map(|()| (batch.message, batch.version)).and_then(|next| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(next)
+        });
+        match written {
+            Ok((message, version)) => {
+                (self.next_message, self.next_version) = (message, version);
+                self.commits += 1;
+                if self.commits % LOG_LOOK_EVERY == 0 && log_bytes(&self.path) >= LOG_BYTES_MAX {
+                    work_off_log(&self.connection);
+                }
+                Ok(())
             }
-            return Err(self.fail(source));
+            Err(source) => {
+                if !self.connection.is_autocommit() {
+                    self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
+                }
+                Err(self.fail(source))
+            }
         }
-        (self.next_message, self.next_version) = (message, version);
-        Ok(())
     }
 }
 
@@ -236,7 +266,7 @@ impl Sqlite {
         begun.map(|_| ()).map_err(|source| self.fail(source))
     }
 
-    fn head(&self, id: ResourceId) -> Result<Option<PointHead>, StoreError> {
+    fn head(&self, id: ResourceId) -> Result<Option<(PointHead, (i64, i64))>, StoreError> {
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
         let damaged = |what| StoreError::Damaged { path: self.path.clone(), what };
         let mut statement = self.connection.prepare_cached(HEAD).map_err(fail)?;
@@ -253,7 +283,8 @@ impl Sqlite {
         let body =
             body.as_blob().ok().and_then(|bytes| Json::parse(bytes).ok()).ok_or_else(|| damaged("a resource"))?;
         let label = Label::from_code(text(10).map_err(fail)?).ok_or_else(|| damaged("a label"))?;
-        Ok(Some(PointHead {
+        let place = (row.get(12).map_err(fail)?, row.get(13).map_err(fail)?);
+        let head = PointHead {
             record: ResourceId::from_bytes(row.get(0).map_err(fail)?),
             resource_type: kind.name(),
             id: ResourceId::from_bytes(row.get(2).map_err(fail)?),
@@ -265,254 +296,9 @@ impl Sqlite {
             key: text(7).map_err(fail)?.to_owned(),
             group: row.get(8).map_err(fail)?,
             body: Arc::new(body),
+            replaces: None,
             items: items.into(),
-        }))
-    }
-}
-
-fn write_all(
-    transaction: &Connection,
-    entries: &[Entry],
-    next_message: &mut i64,
-    next_version: &mut i64,
-) -> rusqlite::Result<()> {
-    // Numbers of the messages of this batch, for repeats within it.
-    let mut numbers: HashMap<Digest, i64> = HashMap::new();
-    for entry in entries {
-        let message = *next_message;
-        *next_message += 1;
-        let repeat_of = match entry.message.repeat_of {
-            Some(0) => numbers.get(&entry.message.digest).copied(),
-            other => other,
         };
-        numbers.entry(entry.message.digest).or_insert(message);
-        write_message(transaction, message, &entry.message, repeat_of)?;
-        write_effects(transaction, message, &entry.message, &entry.effects, next_version)?;
-        transaction
-            .prepare_cached("INSERT INTO audit (at, message, record, action) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![
-                entry.message.received_at,
-                message,
-                entry.message.record.as_ref().map(|record| &record.bytes()[..]),
-                entry.action,
-            ])?;
+        Ok(Some((head, place)))
     }
-    Ok(())
-}
-
-fn write_message(
-    transaction: &Connection,
-    id: i64,
-    message: &MessageRow,
-    repeat_of: Option<i64>,
-) -> rusqlite::Result<()> {
-    let raw = repeat_of.is_none().then(|| lz4_flex::compress_prepend_size(&message.raw));
-    transaction
-        .prepare_cached(
-            "INSERT INTO message (id, received_at, feed, peer, kind, control_id, digest, outcome, ack_code, ack, reason, \
-             record, repeat_of, size, raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?
-        .execute(params![
-            id,
-            message.received_at,
-            message.feed,
-            message.peer,
-            message.kind,
-            message.control_id,
-            message.digest,
-            message.outcome.as_str(),
-            message.ack_code,
-            &message.ack[..],
-            message.reason,
-            message.record.as_ref().map(|record| &record.bytes()[..]),
-            repeat_of,
-            i64::try_from(message.raw.len()).unwrap_or(i64::MAX),
-            raw,
-        ])?;
-    Ok(())
-}
-
-fn write_effects(
-    transaction: &Connection,
-    message: i64,
-    row: &MessageRow,
-    effects: &Effects,
-    next_version: &mut i64,
-) -> rusqlite::Result<()> {
-    for effect in &effects.identifiers {
-        match effect {
-            IdentifierEffect::Put { key: IdentifierKey { system, value }, record } => transaction
-                .prepare_cached("INSERT OR REPLACE INTO identifier (system, value, record) VALUES (?1, ?2, ?3)")?
-                .execute(params![&**system, value, &record.bytes()[..]])?,
-            IdentifierEffect::Remove { key: IdentifierKey { system, value } } => transaction
-                .prepare_cached("DELETE FROM identifier WHERE system = ?1 AND value = ?2")?
-                .execute(params![&**system, value])?,
-        };
-    }
-    for blob in &effects.blobs {
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO blob (id, content_type, bytes) VALUES (?1, ?2, ?3)")?
-            .execute(params![blob.id, &*blob.content_type, &blob.bytes[..]])?;
-    }
-    for head in &effects.points {
-        let seq = *next_version;
-        *next_version += 1;
-        write_point(transaction, seq, message, row.received_at, head)?;
-    }
-    for head in &effects.touched {
-        transaction.prepare_cached("UPDATE point SET entered_at = ?2, items = ?3 WHERE id = ?1")?.execute(params![
-            &head.id.bytes()[..],
-            head.entered_at,
-            items_of(head)
-        ])?;
-    }
-    Ok(())
-}
-
-fn items_of(head: &PointHead) -> Option<Vec<u8>> {
-    // Events are plain data, so writing them as JSON cannot fail.
-    (!head.items.is_empty()).then(|| serde_json::to_vec(&*head.items).unwrap_or_default())
-}
-
-fn write_point(
-    transaction: &Connection,
-    seq: i64,
-    message: i64,
-    at: i64,
-    head: &PointHead,
-) -> rusqlite::Result<()> {
-    let id = &head.id.bytes()[..];
-    let (date_from, date_to) = date_range(head).map_or((None, None), |(from, to)| (Some(from), Some(to)));
-    let identifier = head.body.str_at("identifier[0].value");
-    let held: Option<(i64, i64, Option<Vec<u8>>)> = if head.version > 1 {
-        transaction
-            .prepare_cached("SELECT number, seq, items FROM point WHERE id = ?1")?
-            .query_row(params![id], |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-            .optional()?
-    } else {
-        None
-    };
-    let items = items_of(head);
-    let number = match held {
-        Some((number, ..)) => {
-            transaction
-                .prepare_cached(
-                    "UPDATE point SET version = ?2, seq = ?3, entered_at = ?4, deleted = ?5, identifier = ?6, \
-                     date_from = ?7, date_to = ?8, items = ?9 WHERE number = ?1",
-                )?
-                .execute(params![
-                    number,
-                    head.version,
-                    seq,
-                    head.entered_at,
-                    head.deleted,
-                    identifier,
-                    date_from,
-                    date_to,
-                    items
-                ])?;
-            number
-        }
-        None => transaction
-            .prepare_cached(
-                "INSERT INTO point (record, type, id, version, seq, entered_at, deleted, organisation, key, grp, \
-                 identifier, date_from, date_to, items) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-            )?
-            .insert(params![
-                &head.record.bytes()[..],
-                head.resource_type,
-                id,
-                head.version,
-                seq,
-                head.entered_at,
-                head.deleted,
-                &*head.organisation,
-                head.key,
-                head.group,
-                identifier,
-                date_from,
-                date_to,
-                items,
-            ])?,
-    };
-    let previous = held.as_ref().map(|(_, seq, _)| *seq);
-    transaction
-        .prepare_cached(
-            "INSERT INTO version (seq, previous, point, version, message, at, label, deleted, body) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?
-        .execute(params![
-            seq,
-            previous,
-            number,
-            head.version,
-            message,
-            at,
-            head.label.code(),
-            head.deleted,
-            head.body.to_vec(),
-        ])?;
-    if head.resource_type == "Patient" {
-        write_terms(transaction, number, previous, &head.body)?;
-    }
-    Ok(())
-}
-
-/// Elements by which `date` searches a resource, in the order they are looked for.
-const DATE_ELEMENTS: [&str; 5] = ["start", "effectiveDateTime", "date", "period.start", "birthDate"];
-
-/// The time a resource is about, as half-open range of µs.
-fn date_range(head: &PointHead) -> Option<(i64, i64)> {
-    if head.resource_type == "Patient" {
-        return None;
-    }
-    let text = DATE_ELEMENTS.iter().find_map(|path| head.body.str_at(path))?;
-    let (from, to) = fhir::date_range(text)?;
-    let end = head.body.str_at("period.end").or_else(|| head.body.str_at("end")).and_then(fhir::date_range);
-    let open = head.body.at("period").is_some() && end.is_none();
-    Some((from, end.map_or(if open { i64::MAX } else { to }, |(_, end)| end.max(to))))
-}
-
-/// Writes the search terms that a Patient's new version adds and removes those it drops.
-fn write_terms(transaction: &Connection, number: i64, previous: Option<i64>, body: &Json) -> rusqlite::Result<()> {
-    let before: BTreeSet<(&'static str, String)> = match previous {
-        None => BTreeSet::new(),
-        Some(seq) => {
-            let held: Vec<u8> = transaction
-                .prepare_cached("SELECT body FROM version WHERE seq = ?1")?
-                .query_row(params![seq], |row| row.get(0))?;
-            Json::parse(&held).map(|held| terms(&held)).unwrap_or_default()
-        }
-    };
-    let after = terms(body);
-    for (name, value) in before.difference(&after) {
-        transaction
-            .prepare_cached("DELETE FROM term WHERE name = ?1 AND value = ?2 AND point = ?3")?
-            .execute(params![name, value, number])?;
-    }
-    for (name, value) in after.difference(&before) {
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO term (name, value, point) VALUES (?1, ?2, ?3)")?
-            .execute(params![name, value, number])?;
-    }
-    Ok(())
-}
-
-/// What a Patient is found by: every family and given name folded, and the date of birth.
-fn terms(patient: &Json) -> BTreeSet<(&'static str, String)> {
-    let mut terms = BTreeSet::new();
-    for name in patient.get("name").and_then(Json::as_array).unwrap_or_default() {
-        terms.extend(name.get("family").and_then(Json::as_str).map(|family| ("family", fold(family))));
-        for given in name.get("given").and_then(Json::as_array).unwrap_or_default() {
-            terms.extend(given.as_str().map(|given| ("given", fold(given))));
-        }
-    }
-    terms.extend(patient.get("birthDate").and_then(Json::as_str).map(|date| ("birthdate", date.to_owned())));
-    terms
-}
-
-/// Letters as string search compares them: lower case, without accents (FHIR R4 search, string).
-pub(super) fn fold(text: &str) -> String {
-    fhir::search::fold(text)
 }

@@ -315,6 +315,7 @@ impl Draft<'_> {
             key: key.to_owned(),
             group,
             body: Arc::new(Json::Null),
+            replaces: None,
             items: Arc::new([]),
         }
     }
@@ -471,6 +472,7 @@ impl Draft<'_> {
             label,
             deleted: false,
             body: Arc::new(body),
+            replaces: (head.version > 0).then(|| head.body.clone()),
             items,
             ..(**head).clone()
         };
@@ -488,6 +490,7 @@ impl Draft<'_> {
         self.effects.touched.retain(|touched| touched.id != head.id);
         if let Some(index) = self.effects.points.iter().position(|earlier| earlier.id == head.id) {
             head.version = self.effects.points[index].version;
+            head.replaces.clone_from(&self.effects.points[index].replaces);
             self.effects.points[index] = Arc::new(head);
             return;
         }

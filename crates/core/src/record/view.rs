@@ -38,6 +38,9 @@ pub struct PointHead {
     pub group: Option<String>,
     /// The resource without `meta`; the store adds id and version when it is read.
     pub body: Arc<Json>,
+    /// The stored content that a new version takes the place of, so that a store can see which search terms change;
+    /// none for a first version and for a head as loaded.
+    pub replaces: Option<Arc<Json>>,
     /// The events an Encounter is made of, in the order they were received; empty for other types.
     pub items: Arc<[EventItem]>,
 }
