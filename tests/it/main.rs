@@ -3,6 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_peers;
+mod crash;
+mod daemon;
 mod mllp;
 mod probe;
+mod process;
 mod send;
