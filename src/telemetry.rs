@@ -1,19 +1,194 @@
-//! Stub until the real one lands.
-#![allow(missing_docs)]
-#[derive(Default)]
-pub struct Metrics;
-impl Metrics {
-    pub fn new() -> Metrics {
-        Metrics
-    }
-    pub fn text(&self) -> String {
-        String::new()
-    }
-    pub fn message(&self, _: &str, _: &str, _: &str, _: &str) {}
-    pub fn answered(&self, _: &str, _: f64) {}
-    pub fn batch(&self, _: &str, _: usize, _: f64) {}
-    pub fn queue(&self, _: &str, _: i64) {}
-    pub fn connection(&self, _: &str, _: &str, _: &str) {}
-    pub fn connections_open(&self, _: &str, _: &str, _: i64) {}
+//! Metrics in Prometheus form and log lines. No label and no field ever holds personal data.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    environment: String,
+    feed: String,
+    outcome: String,
+    ack: String,
 }
-pub fn init_logs(_json: bool) {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EnvironmentLabels {
+    environment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    environment: String,
+    listener: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConnectionLabels {
+    environment: String,
+    listener: String,
+    event: String,
+}
+
+/// What the daemon counts and times; a registry of its own, nothing global.
+pub struct Metrics {
+    registry: Registry,
+    messages: Family<MessageLabels, Counter>,
+    ack_seconds: Family<EnvironmentLabels, Histogram>,
+    batch_messages: Family<EnvironmentLabels, Histogram>,
+    commit_seconds: Family<EnvironmentLabels, Histogram>,
+    queued: Family<EnvironmentLabels, Gauge>,
+    connection_events: Family<ConnectionLabels, Counter<u64, AtomicU64>>,
+    connections_open: Family<ListenerLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Metrics {
+        let mut registry = Registry::with_prefix("fairway");
+        let seconds = || Histogram::new(exponential_buckets(0.0001, 2.0, 18));
+        let messages = Family::default();
+        let ack_seconds: Family<EnvironmentLabels, Histogram> = Family::new_with_constructor(seconds);
+        let batch_messages: Family<EnvironmentLabels, Histogram> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(1.0, 2.0, 11)));
+        let commit_seconds: Family<EnvironmentLabels, Histogram> = Family::new_with_constructor(seconds);
+        let queued = Family::default();
+        let connection_events = Family::default();
+        let connections_open = Family::default();
+        registry.register("messages", "Messages answered, by outcome and acknowledgement code", messages.clone());
+        registry.register_with_unit(
+            "ack",
+            "From the last byte of a message to its acknowledgement",
+            Unit::Seconds,
+            ack_seconds.clone(),
+        );
+        registry.register("batch_messages", "Messages in one commit", batch_messages.clone());
+        registry.register_with_unit(
+            "commit",
+            "Loading, deciding and committing one batch",
+            Unit::Seconds,
+            commit_seconds.clone(),
+        );
+        registry.register("queued_messages", "Messages that wait for the writer", queued.clone());
+        registry.register("connection_events", "What happens on MLLP connections", connection_events.clone());
+        registry.register("connections_open", "Open MLLP connections", connections_open.clone());
+        Metrics {
+            registry,
+            messages,
+            ack_seconds,
+            batch_messages,
+            commit_seconds,
+            queued,
+            connection_events,
+            connections_open,
+        }
+    }
+
+    /// The text of `/metrics`.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        encode(&mut text, &self.registry).unwrap_or_default();
+        text
+    }
+
+    /// Counts an answered message.
+    pub fn message(&self, environment: &str, feed: &str, outcome: &str, ack: &str) {
+        let labels = MessageLabels {
+            environment: environment.to_owned(),
+            feed: feed.to_owned(),
+            outcome: outcome.to_owned(),
+            ack: ack.to_owned(),
+        };
+        self.messages.get_or_create(&labels).inc();
+    }
+
+    /// Times a message from its last byte to its answer.
+    pub fn answered(&self, environment: &str, seconds: f64) {
+        self.ack_seconds.get_or_create(&of(environment)).observe(seconds);
+    }
+
+    /// Times a commit.
+    pub fn batch(&self, environment: &str, messages: usize, seconds: f64) {
+        let labels = of(environment);
+        self.batch_messages.get_or_create(&labels).observe(f64::from(u32::try_from(messages).unwrap_or(u32::MAX)));
+        self.commit_seconds.get_or_create(&labels).observe(seconds);
+    }
+
+    /// Sets how many messages wait for the writer.
+    pub fn queue(&self, environment: &str, waiting: i64) {
+        self.queued.get_or_create(&of(environment)).set(waiting);
+    }
+
+    /// Counts what happens on a listener's connections.
+    pub fn connection(&self, environment: &str, listener: &str, event: &str) {
+        let labels = ConnectionLabels {
+            environment: environment.to_owned(),
+            listener: listener.to_owned(),
+            event: event.to_owned(),
+        };
+        self.connection_events.get_or_create(&labels).inc();
+    }
+
+    /// Changes the number of open connections of a listener.
+    pub fn connections_open(&self, environment: &str, listener: &str, change: i64) {
+        let labels = ListenerLabels { environment: environment.to_owned(), listener: listener.to_owned() };
+        self.connections_open.get_or_create(&labels).inc_by(change);
+    }
+}
+
+fn of(environment: &str) -> EnvironmentLabels {
+    EnvironmentLabels { environment: environment.to_owned() }
+}
+
+/// Starts logging to standard error; `FAIRWAY_LOG` filters (`info` unless told otherwise). Only the first call counts.
+pub fn init_logs(json: bool) {
+    let filter = EnvFilter::try_from_env("FAIRWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second call finds the first one's subscriber, which stays.
+    let set = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
+    if let Err(error) = set {
+        tracing::debug!(event = "log.already_started", %error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metrics_have_stable_names() {
+        let metrics = Metrics::new();
+        metrics.message("sandbox", "demographics", "applied", "AA");
+        metrics.answered("sandbox", 0.002);
+        metrics.batch("sandbox", 3, 0.001);
+        metrics.queue("sandbox", 2);
+        metrics.connection("sandbox", "pas", "accepted");
+        metrics.connections_open("sandbox", "pas", 1);
+        let text = metrics.text();
+        for line in [
+            "fairway_messages_total{environment=\"sandbox\",feed=\"demographics\",outcome=\"applied\",ack=\"AA\"} 1",
+            "fairway_ack_seconds_count{environment=\"sandbox\"} 1",
+            "fairway_batch_messages_sum{environment=\"sandbox\"} 3.0",
+            "fairway_commit_seconds_count{environment=\"sandbox\"} 1",
+            "fairway_queued_messages{environment=\"sandbox\"} 2",
+            "fairway_connection_events_total{environment=\"sandbox\",listener=\"pas\",event=\"accepted\"} 1",
+            "fairway_connections_open{environment=\"sandbox\",listener=\"pas\"} 1",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,20 +1,175 @@
-//! Stub until the real one lands.
-#![allow(missing_docs)]
+//! The HTTP side: FHIR API per environment, status page, health, metrics.
+//!
+//! Answers from the stores' readers only; nothing here writes. Database calls run outside the runtime's threads and a
+//! bounded number at a time.
+
+mod fhir;
+mod status;
+
+use std::io;
 use std::sync::Arc;
-use tokio::sync::watch;
-pub struct App;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use fairway_care::Organisation;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use crate::config::Config;
+use crate::daemon::RunningEnvironment;
+use crate::store::Reader;
+use crate::telemetry::Metrics;
+
+/// Database calls at the same time.
+const READS_MAX: usize = 16;
+/// How long a stop waits for requests that are being answered.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A feed as the status page shows it.
+pub struct FeedLine {
+    /// Environment.
+    pub environment: &'static str,
+    /// Name of the feed.
+    pub feed: String,
+    /// What it carries.
+    pub kind: &'static str,
+    /// Code of its organisation.
+    pub organisation: String,
+    /// Listener and address.
+    pub listener: String,
+}
+
+/// An environment as the HTTP side sees it.
+pub struct Environment {
+    /// `sandbox` or `production`.
+    pub name: &'static str,
+    /// Reads its store.
+    pub reader: Reader,
+}
+
+/// What requests are answered from.
+pub struct App {
+    environments: Vec<Environment>,
+    organisations: Vec<Arc<Organisation>>,
+    feeds: Vec<FeedLine>,
+    metrics: Arc<Metrics>,
+    ready: Box<dyn Fn() -> bool + Send + Sync>,
+    reads: Arc<Semaphore>,
+}
+
 impl App {
+    /// From a configuration and what runs of it. Not ready once `stopping` is true.
     pub fn new(
-        _: &crate::config::Config,
-        _: &[crate::daemon::RunningEnvironment],
-        _: Arc<crate::telemetry::Metrics>,
-        _: impl Fn() -> bool,
-        _: watch::Receiver<bool>,
+        config: &Config,
+        running: &[RunningEnvironment],
+        metrics: Arc<Metrics>,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
+        stopping: watch::Receiver<bool>,
     ) -> App {
-        App
+        let mut feeds = Vec::new();
+        for environment in &config.environments {
+            let listeners = running.iter().find(|one| one.name == environment.name).map(|one| &one.listeners[..]);
+            for listener in &environment.listeners {
+                let address = listeners.unwrap_or_default().iter().find(|(name, _)| *name == listener.name);
+                let address = address.map_or(listener.listen, |(_, address)| *address);
+                feeds.extend(listener.feeds.iter().map(|feed| FeedLine {
+                    environment: environment.name,
+                    feed: feed.feed.name.clone(),
+                    kind: feed.kind.as_str(),
+                    organisation: feed.feed.organisation.code().to_owned(),
+                    listener: format!("{} {address}", listener.name),
+                }));
+            }
+        }
+        App {
+            environments: running
+                .iter()
+                .map(|one| Environment { name: one.name, reader: one.reader.clone() })
+                .collect(),
+            organisations: config.organisations.clone(),
+            feeds,
+            metrics,
+            ready: Box::new(move || ready() && !*stopping.borrow()),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+        }
+    }
+
+    fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.iter().find(|environment| environment.name == name)
+    }
+
+    /// Runs a database call outside the runtime's threads; `None` when it panicked or the daemon stops.
+    async fn read<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let permit = self.reads.clone().acquire_owned().await.ok()?;
+        tokio::task::spawn_blocking(move || {
+            let result = call();
+            drop(permit);
+            result
+        })
+        .await
+        .ok()
     }
 }
-pub async fn serve(_l: tokio::net::TcpListener, _a: Arc<App>, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
-    let _ = stop.wait_for(|s| *s).await;
-    Ok(())
+
+/// Every route.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/", get(status::page))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .merge(fhir::routes())
+        .fallback(fhir::not_found)
+        .layer(axum::middleware::map_response(secure))
+        .with_state(app)
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
+    if (app.ready)() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+}
+
+/// Headers every answer gets: nothing is sniffed, framed, cached by others or run.
+async fn secure(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; sandbox";
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Serves until `stop` becomes true, then lets what is being answered end, at the latest after five seconds.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) -> io::Result<()> {
+    let stopped = |mut stop: watch::Receiver<bool>| async move {
+        // The sender is gone only when the daemon is, which means stop too.
+        stop.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or_default();
+    };
+    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stopped(stop.clone()));
+    let overdue = async {
+        stopped(stop).await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = overdue => Ok(()),
+    }
 }

@@ -57,7 +57,8 @@ impl Sqlite {
             connection.query_row(&sql, [], |row| row.get(0)).map_err(fail)
         };
         let (next_message, next_version) = (next("message", "id")?, next("version", "seq")?);
-        let store = Sqlite { path: path.to_owned(), connection, next_message, next_version, commits: 0, rows: HashMap::new() };
+        let store =
+            Sqlite { path: path.to_owned(), connection, next_message, next_version, commits: 0, rows: HashMap::new() };
         Ok(store)
     }
 

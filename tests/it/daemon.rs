@@ -66,13 +66,18 @@ fn messages_are_routed_by_type_and_sender() {
     let (_folder, process) = start();
     let mut sender = Sender::connect(process.results).unwrap();
     let report = |application: &str| {
-        format!("MSH|^~\\&|{application}|RTST|FAIRWAY|PHR|20260102||ORU^R01|R1{application}|P|2.4\rPID|||9434765919^^^NHS^NH\r")
+        format!(
+            "MSH|^~\\&|{application}|RTST|FAIRWAY|PHR|20260102||ORU^R01|R1{application}|P|2.4\rPID|||9434765919^^^NHS^NH\r"
+        )
     };
     sender.send(report("RADIOLOGY").as_bytes()).unwrap();
     sender.send(report("LAB").as_bytes()).unwrap();
     // Demographics are not served on this address.
     let other = sender.send(A28.as_bytes()).unwrap();
-    assert!(other.contains("MSA|AR|D1|Parsing or validation error: MSH-9: no feed of this address takes ADT"), "{other}");
+    assert!(
+        other.contains("MSA|AR|D1|Parsing or validation error: MSH-9: no feed of this address takes ADT"),
+        "{other}"
+    );
     let messages = process.messages();
     let feeds: Vec<&str> = messages.iter().map(|message| message.feed.as_str()).collect();
     assert_eq!(feeds, ["radiology", "pathology", ""]);
@@ -206,11 +211,13 @@ fn corpus() -> PathBuf {
 #[test]
 fn every_message_of_the_corpus_is_converted_stored_and_answered() {
     let folder = corpus();
-    let found = read(std::slice::from_ref(&folder), Blank::Kept).map_err(|(path, error)| format!("{}: {error}", path.display()));
+    let found = read(std::slice::from_ref(&folder), Blank::Kept)
+        .map_err(|(path, error)| format!("{}: {error}", path.display()));
     let found = found.unwrap();
     assert!(found.len() >= 30, "{}", folder.display());
     // Through convert: one object for each, and no other end than 0 or 1.
-    let converted = std::process::Command::new(env!("CARGO_BIN_EXE_fairway")).arg("convert").arg(&folder).output().unwrap();
+    let converted =
+        std::process::Command::new(env!("CARGO_BIN_EXE_fairway")).arg("convert").arg(&folder).output().unwrap();
     assert!(matches!(converted.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&converted.stderr));
     let lines = converted.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let rows: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();

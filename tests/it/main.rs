@@ -5,6 +5,7 @@
 mod bad_peers;
 mod crash;
 mod daemon;
+mod http;
 mod mllp;
 mod probe;
 mod process;

@@ -268,7 +268,11 @@ impl Compiler<'_> {
         let once = table.boolean("once", self.problems).unwrap_or(false);
         let at = self.paths(&mut table, "at");
         let item = table.text("item", self.problems).map(|(kind, _)| (Arc::from(kind), at));
-        let rows = table.required_text("rows", self.problems);
+        let deletes = item.is_none() && matches!(policy, Some((Policy::Delete, _)));
+        let rows = match deletes {
+            true => None,
+            false => table.required_text("rows", self.problems),
+        };
         let only = self.elements(&mut table, "only", resource);
         let unite = self.elements(&mut table, "unite", resource);
         let specialty = self.paths(&mut table, "specialty").into_iter().next();
@@ -290,8 +294,15 @@ impl Compiler<'_> {
         }
         let place = table.place().clone();
         table.finish(self.problems);
-        let rows = self.block_of(&rows?, resource)?;
-        self.required_elements(rows, resource, &place);
+        let rows = match (rows, deletes) {
+            (Some(rows), _) => {
+                let rows = self.block_of(&rows, resource)?;
+                self.required_elements(rows, resource, &place);
+                Some(rows)
+            }
+            (None, true) => None,
+            (None, false) => return None,
+        };
         Some(WritePlan {
             resource,
             policy: policy?.0,

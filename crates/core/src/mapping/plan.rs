@@ -104,7 +104,8 @@ pub(super) struct WritePlan {
     /// One key may come only once in a message.
     pub(super) once: bool,
     pub(super) item: Option<(Arc<str>, Vec<Path>)>,
-    pub(super) rows: BlockId,
+    /// None for a deletion, which needs no content.
+    pub(super) rows: Option<BlockId>,
     pub(super) only: Arc<[&'static str]>,
     pub(super) unite: Arc<[&'static str]>,
     pub(super) specialty: Option<Path>,

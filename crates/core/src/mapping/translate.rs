@@ -408,8 +408,8 @@ impl<'m> Run<'_, 'm> {
             path: identifier_path(write.resource),
             value: Some(sender_identifier(organisation, write.resource, &identifier)),
         });
-        if !write.whole_group {
-            self.block(write.rows, scope, &mut assignments, &mut missing)?;
+        if let Some(rows) = write.rows {
+            self.block(rows, scope, &mut assignments, &mut missing)?;
         }
         if write.policy == Policy::Replace
             && let Some(text) = missing.first()

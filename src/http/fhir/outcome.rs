@@ -1,0 +1,60 @@
+//! Errors as OperationOutcome: what went wrong and what to do, without values of the request.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use fairway_core::fhir::Json;
+
+use crate::store::StoreError;
+
+/// Media type of everything the FHIR API says.
+pub(super) const FHIR_JSON: &str = "application/fhir+json; fhirVersion=4.0; charset=utf-8";
+
+/// A request that is not answered with what it asked for.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    /// Issue type of the R4 value set.
+    code: &'static str,
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Failure {
+        Failure { status, code, text: text.into() }
+    }
+
+    pub(super) fn not_found(text: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::NOT_FOUND, "not-found", text)
+    }
+
+    pub(super) fn invalid(text: impl Into<String>) -> Failure {
+        Failure::new(StatusCode::BAD_REQUEST, "invalid", text)
+    }
+
+    /// The call did not come to its end: it panicked, or the daemon stops.
+    pub(super) fn unfinished() -> Failure {
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "the request could not be worked on; try again")
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        tracing::error!(event = "store.read_failed", %error);
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", "the store could not be read; ask the operator")
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let issue = Json::object([
+            ("severity", Json::string("error")),
+            ("code", Json::string(self.code)),
+            ("diagnostics", Json::string(self.text)),
+        ]);
+        let outcome =
+            Json::object([("resourceType", Json::string("OperationOutcome")), ("issue", Json::Array(vec![issue]))]);
+        let mut response = (self.status, outcome.to_vec()).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
+        response
+    }
+}
