@@ -1,5 +1,6 @@
 //! Metrics in Prometheus form and log lines. No label and no field ever holds personal data.
 
+use std::io::IsTerminal;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -154,10 +155,15 @@ fn of(environment: &str) -> EnvironmentLabels {
     EnvironmentLabels { environment: environment.to_owned() }
 }
 
-/// Starts logging to standard error; `FAIRWAY_LOG` filters (`info` unless told otherwise). Only the first call counts.
-pub fn init_logs(json: bool) {
-    let filter = EnvFilter::try_from_env("FAIRWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+/// Starts logging to standard error; `FAIRWAY_LOG` filters, `level` is what is logged without it. Only the first call
+/// counts.
+pub fn init_logs(json: bool, level: &str) {
+    let filter = EnvFilter::try_from_env("FAIRWAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     // A second call finds the first one's subscriber, which stays.
     let set = if json { builder.json().flatten_event(true).try_init() } else { builder.compact().try_init() };
     if let Err(error) = set {

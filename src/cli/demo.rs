@@ -3,16 +3,20 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fairway_core::fhir::Json;
+use fairway_core::hl7v2::Message;
 use fairway_core::record::ResourceId;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in};
-use crate::config::Config;
+use crate::config::{Config, ConfiguredFeed};
 use crate::daemon::Daemon;
 use crate::fixtures::{self, Case};
+use crate::intake::route;
 use crate::mllp::client::{Client, ack_code, ack_text};
 use crate::store::{Driver, MessageFilter, Reader, Scan, Stored};
 
@@ -57,7 +61,7 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     };
     let folder = config.data.join(format!("demo-{}", jiff::Timestamp::now().as_millisecond()));
     config.data.clone_from(&folder);
-    crate::telemetry::init_logs(config.log_json);
+    crate::telemetry::init_logs(config.log_json, "warn");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let daemon = match Daemon::start(&config).await {
         Ok(daemon) => daemon,
@@ -115,18 +119,17 @@ async fn play(config: &Config, daemon: &Daemon, cases: &[Case], out: &mut impl W
     let mut failed = 0;
     let width = cases.iter().map(|case| case.name.len()).max().unwrap_or(0);
     for case in cases {
-        let feed = case.name.split('/').next().unwrap_or_default();
-        let address = listener_of(config, &sandbox.listeners, feed)
-            .ok_or_else(|| told(format!("no listener of the sandbox serves the feed {feed} of {}", case.name)))?;
-        let mut client = Client::connect(address, TIMEOUT)
-            .await
-            .map_err(|error| told(format!("cannot connect to {address}: {error}")))?;
         let mut faults = Vec::new();
         let messages = case.before.iter().map(|message| (message, false)).chain([(&case.message, true)]);
         for (message, tested) in messages {
+            let address = listener_of(config, &sandbox.listeners, message)
+                .ok_or_else(|| told(format!("no listener of the sandbox takes a message of {}", case.name)))?;
+            let mut client = Client::connect(address, TIMEOUT)
+                .await
+                .map_err(|error| told(format!("cannot connect to {address}: {error}")))?;
             let ack = client.send(message).await.map_err(|error| told(format!("{}: {error}", case.name)))?;
             let code = ack_code(&ack).unwrap_or("??").to_owned();
-            let text = fairway_core::hl7v2::Message::parse(ack.clone(), &Default::default())
+            let text = Message::parse(ack.clone(), &Default::default())
                 .ok()
                 .and_then(|ack| ack.text("MSA-3"))
                 .or_else(|| ack_text(&ack).map(str::to_owned))
@@ -149,11 +152,14 @@ async fn play(config: &Config, daemon: &Daemon, cases: &[Case], out: &mut impl W
     Ok(failed)
 }
 
-/// Address of the listener that serves a feed.
-fn listener_of(config: &Config, listeners: &[(String, SocketAddr)], feed: &str) -> Option<SocketAddr> {
+/// Address of the listener whose feeds take a message; the first one when none does.
+fn listener_of(config: &Config, listeners: &[(String, SocketAddr)], message: &Bytes) -> Option<SocketAddr> {
     let environment = config.environments.iter().find(|environment| environment.name == "sandbox")?;
-    let listener = environment.listeners.iter().find(|one| one.feeds.iter().any(|serves| serves.feed.name == feed))?;
-    listeners.iter().find(|(name, _)| *name == listener.name).map(|(_, address)| *address)
+    let parsed = Message::parse(message.clone(), &Default::default()).ok();
+    let takes = |feeds: &[Arc<ConfiguredFeed>]| parsed.as_ref().is_some_and(|message| route(feeds, message).is_some());
+    let listener = environment.listeners.iter().find(|listener| takes(&listener.feeds));
+    let name = &listener.or(environment.listeners.first())?.name;
+    listeners.iter().find(|(found, _)| found == name).map(|(_, address)| *address)
 }
 
 /// What the message just answered did: types and versions, without ids.

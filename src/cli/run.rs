@@ -29,7 +29,7 @@ pub async fn run(args: &Args) -> io::Result<u8> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    telemetry::init_logs(config.log_json);
+    telemetry::init_logs(config.log_json, "info");
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let daemon = match Daemon::start(&config).await {
         Ok(daemon) => daemon,

@@ -5,6 +5,7 @@
 mod bad_peers;
 mod crash;
 mod daemon;
+mod fixtures;
 mod http;
 mod mllp;
 mod probe;

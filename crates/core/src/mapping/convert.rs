@@ -514,13 +514,13 @@ pub(super) fn attachment(value: Value<'_>, title: Option<Json>) -> Result<Option
         return Ok(None);
     }
     let content_type = media_type(&value.component(2).trimmed(), &value.component(3).trimmed())
-        .ok_or("component 2 and 3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
+        .ok_or(".2 and .3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
     let encoding = value.component(4).trimmed().to_uppercase();
     let bytes = match encoding.as_str() {
-        "BASE64" => decode_base64(data.raw()).ok_or("component 5 is not valid Base64")?,
-        "HEX" => decode_hex(data.raw()).ok_or("component 5 is not valid hexadecimal")?,
+        "BASE64" => decode_base64(data.raw()).ok_or(".5 is not valid Base64")?,
+        "HEX" => decode_hex(data.raw()).ok_or(".5 is not valid hexadecimal")?,
         "A" | "" => Bytes::from(data.formatted().into_owned().into_bytes()),
-        _ => return Err("component 4 (encoding) must be Base64, Hex or A"),
+        _ => return Err(".4 (encoding) must be Base64, Hex or A"),
     };
     let blob = Blob { id: sha256_hex(&[content_type.as_bytes(), b"\0", &bytes]), content_type, bytes };
     let mut members = vec![

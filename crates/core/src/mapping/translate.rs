@@ -407,6 +407,7 @@ impl<'m> Run<'_, 'm> {
         assignments.push(Assignment {
             path: identifier_path(write.resource),
             value: Some(sender_identifier(organisation, write.resource, &identifier)),
+            is_default: false,
         });
         if let Some(rows) = write.rows {
             self.block(rows, scope, &mut assignments, &mut missing)?;
@@ -507,7 +508,13 @@ impl<'m> Run<'_, 'm> {
             }
             match made {
                 Some(Made::Values(path, values)) => add(assignments, path, row.many, values),
-                Some(Made::Deleted) => assignments.push(Assignment { path: row.path.clone(), value: None }),
+                Some(Made::Deleted) => {
+                    assignments.push(Assignment { path: row.path.clone(), value: None, is_default: false });
+                }
+                Some(Made::Default(value)) => {
+                    let value = if row.many { Json::Array(vec![value]) } else { value };
+                    assignments.push(Assignment { path: row.path.clone(), value: Some(value), is_default: true });
+                }
                 None if row.need == Need::Never || !asked => {}
                 None => {
                     let text = match &row.missing {
@@ -546,7 +553,7 @@ impl<'m> Run<'_, 'm> {
                     return Ok(None);
                 }
                 let mut json = Json::Object(Default::default());
-                apply(&inner, &mut json, &[], &[]);
+                apply(&inner, &mut json, &[]);
                 Ok(one(json))
             }
             Op::Convert { .. } | Op::Codes { .. } | Op::ObservationValue { .. } => self.read(row, scope),
@@ -577,7 +584,8 @@ impl<'m> Run<'_, 'm> {
                 let converted = self.convert(row, scope, path, value).map_err(|text| {
                     let repetition =
                         if path.repetition == Repetition::All { format!("[{}]", index + 1) } else { String::new() };
-                    self.refusal(scope, &format!("{path}{repetition} {text}").replace("[*][", "["))
+                    let blank = if text.starts_with('.') { "" } else { " " };
+                    self.refusal(scope, &format!("{path}{repetition}{blank}{text}").replace("[*][", "["))
                 })?;
                 made.extend(converted);
                 if !row.many {
@@ -591,17 +599,20 @@ impl<'m> Run<'_, 'm> {
         if deleted {
             return Ok(Some(Made::Deleted));
         }
-        Ok(self.fallback(row, scope)?.map(|json| Made::Values(row.path.clone(), vec![json])))
+        self.fallback(row, scope)
     }
 
     /// What a row gives when nothing was read.
-    fn fallback(&mut self, row: &Row, scope: &Scope<'m>) -> Result<Option<Json>, Refusal> {
+    fn fallback(&mut self, row: &Row, scope: &Scope<'m>) -> Result<Option<Made>, Refusal> {
         match &row.op {
             Op::Convert { conversion: Conversion::EndOfAppointment, argument, .. } => {
-                self.appointment_end(scope, &argument.paths)
+                let end = self.appointment_end(scope, &argument.paths)?;
+                Ok(end.map(|end| Made::Values(row.path.clone(), vec![end])))
             }
-            Op::Convert { default, .. } => Ok(default.clone()),
-            Op::Codes { set, shape, default: Some(default), .. } => Ok(coded_as(set, *shape, default, Some(default))),
+            Op::Convert { default, .. } => Ok(default.clone().map(Made::Default)),
+            Op::Codes { set, shape, default: Some(default), .. } => {
+                Ok(coded_as(set, *shape, default, Some(default)).map(Made::Default))
+            }
             Op::Codes { default: None, .. }
             | Op::ObservationValue { .. }
             | Op::Constant(_)
@@ -715,8 +726,13 @@ impl<'m> Run<'_, 'm> {
             if row.unless.iter().any(|condition| segment.name() == "OBX" && self.holds(&here, condition)) {
                 continue;
             }
+            let before = lines.len();
             for repetition in segment.field(path.field).repetitions() {
                 lines.push(repetition.formatted().into_owned());
+            }
+            if lines.len() == before {
+                // An empty line is a line.
+                lines.push(String::new());
             }
         }
         lines.join("\n")
@@ -731,6 +747,7 @@ impl<'m> Run<'_, 'm> {
 /// What a row made: values for an element, or its deletion.
 enum Made {
     Values(crate::record::ElementPath, Vec<Json>),
+    Default(Json),
     Deleted,
 }
 
@@ -760,14 +777,14 @@ impl<'m> Cow2<'_, 'm> {
 fn add(assignments: &mut Vec<Assignment>, path: crate::record::ElementPath, many: bool, mut values: Vec<Json>) {
     if !many {
         if let Some(value) = values.into_iter().next() {
-            assignments.push(Assignment { path, value: Some(value) });
+            assignments.push(Assignment { path, value: Some(value), is_default: false });
         }
         return;
     }
     let earlier = assignments.iter_mut().find(|assignment| assignment.path == path);
     match earlier {
         Some(Assignment { value: Some(Json::Array(items)), .. }) => items.append(&mut values),
-        _ => assignments.push(Assignment { path, value: Some(Json::Array(values)) }),
+        _ => assignments.push(Assignment { path, value: Some(Json::Array(values)), is_default: false }),
     }
 }
 

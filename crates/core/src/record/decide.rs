@@ -9,7 +9,7 @@ use fairway_care::{Label, link_team, plan_teams};
 use super::complete::complete;
 use super::patient::{self, Found};
 use super::team;
-use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient};
+use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient, unite};
 use super::view::{Effects, IdentifierEffect, PointHead, View};
 use super::{EventItem, ResourceId, encounter};
 use crate::fhir::{self, Json};
@@ -214,7 +214,7 @@ impl Draft<'_> {
             return Ok(record);
         }
         let mut body = (*head.body).clone();
-        apply(&patient.assignments, &mut body, &[], &[]);
+        apply(&patient.assignments, &mut body, &[]);
         if let Json::Object(object) = &mut body {
             object.insert("identifier", patient::join_identifiers(&head.body, patient));
         }
@@ -243,7 +243,7 @@ impl Draft<'_> {
         if let Json::Object(object) = &mut body {
             object.insert("identifier", patient::join_identifiers(&Json::Null, &update.patient));
         }
-        apply(&update.patient.assignments, &mut body, &[], &[]);
+        apply(&update.patient.assignments, &mut body, &[]);
         self.effects.identifiers.extend(
             update
                 .patient
@@ -323,7 +323,9 @@ impl Draft<'_> {
     /// Marks every data point of a group deleted (hl7-api 6.1.3).
     fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), String> {
         let key = (self.update.organisation.code().into(), change.group.clone().unwrap_or_default());
-        let members = self.view.groups.get(&key).cloned().unwrap_or_default();
+        // In order of id, so that every store tells the same story.
+        let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
+        members.sort_unstable();
         let mut found = false;
         for id in members {
             let Some(head) = self.current(id) else { continue };
@@ -371,24 +373,21 @@ impl Draft<'_> {
                     }
                 };
                 let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
-                apply(&change.assignments, &mut body, &[], &[]);
+                apply(&change.assignments, &mut body, &[]);
                 self.write(record, change, base, body, &[], ChangeKind::Created)?;
             }
             (policy, Some(known)) => {
                 let mut body = match policy {
                     Policy::Merge | Policy::Set => (*known.body).clone(),
                     Policy::Replace | Policy::Append | Policy::Delete => {
-                        let mut blank = Json::object([("resourceType", Json::string(change.resource_type))]);
-                        for name in change.unite.iter() {
-                            if let (Json::Object(object), Some(held)) = (&mut blank, known.body.get(name)) {
-                                object.insert(*name, held.clone());
-                            }
-                        }
-                        blank
+                        Json::object([("resourceType", Json::string(change.resource_type))])
                     }
                 };
                 let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
-                apply(&change.assignments, &mut body, only, &change.unite);
+                apply(&change.assignments, &mut body, only);
+                if policy == Policy::Replace {
+                    unite(&change.unite, &known.body, &mut body);
+                }
                 self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
             }
         }

@@ -63,8 +63,11 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
         }
     }
     let mut period = Vec::new();
-    if let Some(start) = of("ADMIT").or_else(|| ordered.first()).filter(|item| item.kind != "DISCHARGE") {
-        period.push(("start", Json::string(start.when.as_str())));
+    // Without an admission event, the admission time that another event told (PV1-44), else the first event.
+    let told = ordered.iter().rev().find_map(|item| item.resource.str_at("period.start"));
+    let first = ordered.first().filter(|item| item.kind != "DISCHARGE").map(|item| item.when.as_str());
+    if let Some(start) = of("ADMIT").map(|item| item.when.as_str()).or(told).or(first) {
+        period.push(("start", Json::string(start)));
     }
     if let Some(end) = of("DISCHARGE") {
         period.push(("end", Json::string(end.when.as_str())));

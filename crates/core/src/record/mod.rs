@@ -19,6 +19,6 @@ pub use id::{ResourceId, sha256_hex};
 pub use preview::preview;
 pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
-    PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient,
+    PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient, unite,
 };
 pub use view::{Effects, IdentifierEffect, PointHead, View, Wanted};

@@ -14,14 +14,14 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
     if let Json::Object(object) = &mut body {
         object.insert("identifier", patient::join_identifiers(&Json::Null, &update.patient));
     }
-    apply(&update.patient.assignments, &mut body, &[], &[]);
+    apply(&update.patient.assignments, &mut body, &[]);
     let mut resources = vec![("Patient", record, body)];
     for change in &update.changes {
         if change.policy == Policy::Delete && change.item.is_none() {
             continue;
         }
         let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
-        apply(&change.assignments, &mut body, &[], &[]);
+        apply(&change.assignments, &mut body, &[]);
         name_patient(&mut body, record);
         if let Some(item) = &change.item {
             let event = EventItem {

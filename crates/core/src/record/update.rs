@@ -63,6 +63,8 @@ pub struct Assignment {
     pub path: ElementPath,
     /// Its new value, or none when the sender deleted it (`""`).
     pub value: Option<Json>,
+    /// True for the default of a mapping row: it stands in for nothing and never replaces what is there.
+    pub is_default: bool,
 }
 
 /// What a change does to a data point that may or may not exist (docs/mappings.md, write policies).
@@ -178,14 +180,15 @@ pub struct RecordUpdate {
 pub const PATIENT_REFERENCE: &str = "Patient/$record";
 
 /// Applies assignments to a resource (an object), in order; elements that are absent are created, and `None` removes.
-pub fn apply(assignments: &[Assignment], resource: &mut Json, only: &[&str], unite: &[&str]) {
+pub fn apply(assignments: &[Assignment], resource: &mut Json, only: &[&str]) {
     for assignment in assignments {
         let Some(first) = assignment.path.first() else { continue };
         if !only.is_empty() && !only.contains(&first.name) {
             continue;
         }
         match &assignment.value {
-            Some(value) => set(resource, &assignment.path, value, unite.contains(&first.name)),
+            Some(_) if assignment.is_default && has(resource, &assignment.path) => {}
+            Some(value) => set(resource, &assignment.path, value),
             None => {
                 clear(resource, &assignment.path);
             }
@@ -193,7 +196,19 @@ pub fn apply(assignments: &[Assignment], resource: &mut Json, only: &[&str], uni
     }
 }
 
-fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
+/// True when the element is there.
+fn has(target: &Json, path: &[Step]) -> bool {
+    let Some((step, rest)) = path.split_first() else { return true };
+    let Some(held) = target.get(step.name) else { return false };
+    match held {
+        Json::Array(items) if !rest.is_empty() || step.index.is_some() => {
+            items.get(step.index.unwrap_or(0)).is_some_and(|item| has(item, rest))
+        }
+        _ => has(held, rest),
+    }
+}
+
+fn set(target: &mut Json, path: &[Step], value: &Json) {
     let Json::Object(object) = target else { return };
     let Some((step, rest)) = path.split_first() else { return };
     if let Some(choice) = step.choice {
@@ -202,7 +217,7 @@ fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
     let empty = || if step.many { Json::Array(Vec::new()) } else { Json::Object(Default::default()) };
     if rest.is_empty() && !(step.many && step.index.is_some()) {
         match (object.get_mut(step.name), value) {
-            (Some(Json::Array(held)), Json::Array(items)) => *held = join_items(held, items, unite),
+            (Some(Json::Array(held)), Json::Array(items)) => *held = join_items(held, items),
             (Some(held), _) => *held = value.clone(),
             (None, _) => {
                 object.insert(step.name, value.clone());
@@ -211,7 +226,7 @@ fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
         return;
     }
     let next = object.get_or_insert_with(step.name, empty);
-    let Json::Array(items) = next else { return set(next, rest, value, false) };
+    let Json::Array(items) = next else { return set(next, rest, value) };
     let index = step.index.unwrap_or(0).min(items.len());
     if rest.is_empty() {
         if index == items.len() {
@@ -224,7 +239,7 @@ fn set(target: &mut Json, path: &[Step], value: &Json, unite: bool) {
     if index == items.len() {
         items.push(Json::Object(Default::default()));
     }
-    set(&mut items[index], rest, value, false);
+    set(&mut items[index], rest, value);
 }
 
 /// True for `deceasedBoolean` when asked for `deceased`.
@@ -232,16 +247,28 @@ fn is_choice_of(name: &str, choice: &str) -> bool {
     name.strip_prefix(choice).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
+/// Unites repeating elements with those of the stored resource: the stored items first, then the new ones that differ.
+pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
+    let Json::Object(object) = resource else { return };
+    for name in names {
+        let Some(Json::Array(held)) = stored.get(name) else { continue };
+        match object.get_mut(name) {
+            Some(Json::Array(items)) => {
+                let new = items.iter().filter(|item| !held.contains(item));
+                *items = held.iter().chain(new).cloned().collect();
+            }
+            _ => {
+                object.insert(*name, Json::Array(held.clone()));
+            }
+        }
+    }
+}
+
 /// New items of a repeating element: those of the message, and of the stored ones those with an element id that the
-/// message has no item for (they are blank in the message, so they stay) or, when uniting, all that differ.
-fn join_items(held: &[Json], items: &[Json], unite: bool) -> Vec<Json> {
+/// message has no item for (they are blank in the message, so they stay).
+fn join_items(held: &[Json], items: &[Json]) -> Vec<Json> {
     let id = |item: &Json| item.get("id").and_then(Json::as_str).map(str::to_owned);
     let mut joined: Vec<Json> = Vec::with_capacity(items.len());
-    if unite {
-        joined.extend(held.iter().cloned());
-        joined.extend(items.iter().filter(|item| !held.contains(item)).cloned());
-        return joined;
-    }
     joined.extend(items.iter().cloned());
     for kept in held {
         if let Some(name) = id(kept)
