@@ -36,7 +36,9 @@ fn the_demo_plays_every_case_as_expected() {
         .replace("\"data\"\n", &format!("{:?}\n", folder.path().join("data")))
         .replace("\"feeds\"\n", &format!("{:?}\n", root().join("feeds")))
         .replace("\"mappings\"\n", &format!("{:?}\n", root().join("mappings")));
-    let text = ["2575", "2576", "8080"].iter().fold(text, |text, port| text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0"));
+    let text = ["2575", "2576", "8080"]
+        .iter()
+        .fold(text, |text, port| text.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0"));
     std::fs::write(folder.path().join("config.toml"), text).unwrap();
     let demo = |fixtures: &Path| {
         std::process::Command::new(env!("CARGO_BIN_EXE_fairway"))

@@ -1,0 +1,149 @@
+//! Makes the data points of a message: key, group, event, label, and the elements that `rows` fills.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use fairway_care::Label;
+
+use super::scope::Scope;
+use super::{Refusal, Run};
+use crate::fhir::Json;
+use crate::hl7v2::Path;
+use crate::mapping::convert;
+use crate::mapping::plan::{KeyPart, MessagePlan, WritePlan};
+use crate::record::{Assignment, Change, ElementPath, Item, Policy, ResourceId, Step};
+
+/// Separates the parts of a sender's key; no part can hold it.
+const KEY_SEPARATOR: &str = "\u{1f}";
+
+/// Where the sender's id is filed.
+static IDENTIFIER: LazyLock<ElementPath> =
+    LazyLock::new(|| Arc::new([Step { name: "identifier", many: true, index: None, choice: None }]));
+
+impl<'m> Run<'_, 'm> {
+    pub(super) fn writes(&mut self, plan: &MessagePlan, whole: &Scope<'m>) -> Result<Vec<Change>, Refusal> {
+        let mut changes: Vec<Change> = Vec::new();
+        for write in &plan.writes {
+            let mut scopes = Vec::new();
+            self.places.each_scope(whole, &write.each, &mut |scope| {
+                if self.places.all_hold(scope, &write.when) {
+                    scopes.push(*scope);
+                }
+                Ok(())
+            })?;
+            for scope in &scopes {
+                let change = self.change(write, scope)?;
+                if write.once && changes.iter().any(|earlier| earlier.id == change.id) {
+                    let text = "a second value for one test under one filler order number; send one value per test";
+                    return Err(scope.refusal(text));
+                }
+                changes.push(change);
+            }
+        }
+        Ok(changes)
+    }
+
+    fn change(&mut self, write: &WritePlan, scope: &Scope<'m>) -> Result<Change, Refusal> {
+        let (parts, key) = self.key(&write.key, scope)?;
+        let organisation = self.feed.organisation.code();
+        let id = ResourceId::of_point(organisation, write.resource, &key);
+        let item = match &write.item {
+            None => None,
+            Some((kind, at)) => Some(self.item(kind, at, scope)?),
+        };
+        let mut assignments = Vec::with_capacity(16);
+        let mut missing = Vec::new();
+        let identifier = match &write.identifier[..] {
+            [] => parts.join("|"),
+            paths => self.places.first_text(scope, paths).into_owned(),
+        };
+        assignments.push(Assignment {
+            path: IDENTIFIER.clone(),
+            value: Some(sender_identifier(organisation, write.resource, &identifier)),
+            is_default: false,
+        });
+        if let Some(rows) = write.rows {
+            self.block(rows, scope, &mut assignments, &mut missing)?;
+        }
+        if write.policy == Policy::Replace
+            && let Some(text) = missing.first()
+        {
+            return Err(Refusal(text.clone()));
+        }
+        let group = self.places.first_text(scope, &write.group).into_owned();
+        Ok(Change {
+            resource_type: write.resource,
+            id,
+            key,
+            group: (!write.group.is_empty()).then_some(group),
+            whole_group: write.whole_group,
+            policy: write.policy,
+            unknown: write.unknown,
+            item,
+            assignments,
+            only: write.only.clone(),
+            unite: write.unite.clone(),
+            missing,
+            label: self.label(write, scope),
+        })
+    }
+
+    /// The parts of a key and the key itself.
+    pub(super) fn key(&self, parts: &[KeyPart], scope: &Scope<'m>) -> Result<(Vec<String>, String), Refusal> {
+        let mut found = Vec::with_capacity(parts.len());
+        for part in parts {
+            let text: String = self.places.first_text(scope, &part.paths).chars().filter(|c| !c.is_control()).collect();
+            if text.is_empty() && !part.optional {
+                let path = part.paths.first().map(ToString::to_string).unwrap_or_default();
+                return Err(scope.refusal(&must_be_provided(&path, &part.label)));
+            }
+            found.push(text);
+        }
+        while found.len() > 1 && found.last().is_some_and(String::is_empty) {
+            found.pop();
+        }
+        let key = found.join(KEY_SEPARATOR);
+        Ok((found, key))
+    }
+
+    fn item(&self, kind: &Arc<str>, at: &[Path], scope: &Scope<'m>) -> Result<Item, Refusal> {
+        for path in at {
+            let Some(value) = self.places.value(scope, path) else { continue };
+            match convert::timestamp(value) {
+                Ok(None) => {}
+                Ok(Some(time)) => {
+                    let zone = &self.feed.zone;
+                    let when = Some(time.fhir_date_time(zone));
+                    return Ok(Item { kind: kind.clone(), at: Some(time.instant(zone)), when });
+                }
+                Err(text) => return Err(scope.refusal(&format!("{path} {text}"))),
+            }
+        }
+        Ok(Item { kind: kind.clone(), at: None, when: None })
+    }
+
+    /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health.
+    fn label(&self, write: &WritePlan, scope: &Scope<'m>) -> Label {
+        let of = |path: &Option<Path>, labels: &HashMap<String, Label>| {
+            let path = path.as_ref().filter(|_| !labels.is_empty())?;
+            labels.get(&*self.places.text(scope, path)).copied()
+        };
+        of(&write.specialty, &self.feed.specialty_labels)
+            .or_else(|| of(&write.service, &self.feed.service_labels))
+            .unwrap_or(Label::GeneralHealth)
+    }
+}
+
+pub(super) fn must_be_provided(path: &str, label: &str) -> String {
+    if label.is_empty() {
+        format!("{path} must be provided. You provided []")
+    } else {
+        format!("{path} ({label}) must be provided. You provided []")
+    }
+}
+
+/// The Identifier of the sender's own id for a data point (design 5).
+fn sender_identifier(organisation: &str, resource: &str, value: &str) -> Json {
+    let system = format!("urn:fairway:{}:{}", organisation.to_lowercase(), resource.to_lowercase());
+    Json::Array(vec![Json::object([("system", Json::String(system)), ("value", Json::string(value))])])
+}

@@ -1,0 +1,188 @@
+//! Translates one message by a compiled mapping into a record update; pure, no I/O, no clock.
+//!
+//! A message the mapping has no answer for is refused with a reason that names segment, field and repetition; nothing
+//! is dropped without being counted (see [`unmapped`]). `scope` finds what a path means where a row stands, `changes`
+//! makes data points, `rows` fills their elements.
+
+mod changes;
+mod rows;
+mod scope;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fairway_care::{Label, Organisation, TeamRequest};
+
+use super::convert;
+use super::identifiers::{IdentifierType, patient_identifiers};
+use super::plan::Plan;
+use crate::hl7v2::{Message, Path, Structure, Zone};
+use crate::record::{Blob, PatientUpdate, RecordUpdate};
+use scope::{Places, Scope};
+
+/// Everything of a feed that translating its messages needs.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// Name, that of its file.
+    pub name: String,
+    /// Its mapping.
+    pub plan: Arc<Plan>,
+    /// Who sends it.
+    pub organisation: Arc<Organisation>,
+    /// Patient identifiers it knows: the national ones and the organisation's own.
+    pub identifiers: Arc<[IdentifierType]>,
+    /// Zone of times without an offset.
+    pub zone: Zone,
+    /// Labels by PV1-10 code (hl7-api 8.2, rule 1).
+    pub specialty_labels: HashMap<String, Label>,
+    /// Labels by OBR-4 code (hl7-api 8.2, rule 2).
+    pub service_labels: HashMap<String, Label>,
+    /// Only national numbers of the reserved test range are taken (design 3).
+    pub test_numbers_only: bool,
+    /// Only messages with MSH-11 `P` are taken (hl7-api 1.4).
+    pub production_only: bool,
+}
+
+/// A message that is answered `AR`: why, for its sender, without the prefix of hl7-api 1.5.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// Something an integration engineer should look at in an accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where in the message, e.g. `PID-8.1`.
+    pub path: String,
+    /// What was found; never the value itself.
+    pub text: String,
+}
+
+/// What a message asks for, and what was noticed on the way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translation {
+    /// The record update.
+    pub update: RecordUpdate,
+    /// Codes without a mapping and the like.
+    pub findings: Vec<Finding>,
+}
+
+/// Translates a message of this feed.
+///
+/// # Errors
+/// A [`Refusal`] when the mapping does not handle the message type, a check of it fails, a required element is missing
+/// or a value cannot be read.
+pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal> {
+    let refuse = |text: String| Err(Refusal(text));
+    let (code, trigger) = (message.code(), message.trigger());
+    let Some(plan) = feed.plan.message(&code, &trigger) else {
+        return refuse(format!("MSH-9: {code}^{trigger} is not handled by the feed {}", feed.name));
+    };
+    if feed.production_only && message.processing_id() != "P" {
+        return refuse("MSH-11.1 (processing id) must be P in production".to_owned());
+    }
+    if message.control_id().trim().is_empty() {
+        return refuse("MSH-10.1 (message control id) must be provided. You provided []".to_owned());
+    }
+    let header = message.segment_at(0).map(|segment| segment.field(7).component(1));
+    let sent_at = match header.map(convert::timestamp) {
+        Some(Ok(Some(time))) => time.instant(&feed.zone),
+        Some(Err(text)) => return refuse(format!("MSH-7.1 (message time) {text}")),
+        Some(Ok(None)) | None => {
+            return refuse("MSH-7.1 (message time) must be provided. You provided []".to_owned());
+        }
+    };
+    let structure = plan.grouped.then(|| Structure::of(message));
+    if message.named("PID").nth(1).is_some() {
+        return refuse("PID[2]: a message holds exactly one patient; send one message for each".to_owned());
+    }
+    let places = Places::new(message, structure.as_ref());
+    let mut run = Run { feed, places, blobs: Vec::new(), findings: Vec::new() };
+    let whole = Scope::whole();
+    run.places.run_checks(&plan.checks, &whole)?;
+    let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only).map_err(Refusal)?;
+    if identifiers.is_empty() {
+        return refuse(
+            "PID-3: at least one patient identifier that this organisation uses must be provided".to_owned(),
+        );
+    }
+    let mut patient = PatientUpdate {
+        demographics: plan.patient.demographics,
+        identifiers,
+        assignments: Vec::new(),
+        missing: Vec::new(),
+    };
+    run.block(plan.patient.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
+    let teams = plan.teams.as_ref().and_then(|(add, remove)| teams(message, add, remove));
+    let changes = run.writes(plan, &whole)?;
+    let source_team = feed.organisation.team(message.sending_facility().trim());
+    let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
+    let Run { blobs, findings, .. } = run;
+    let update = RecordUpdate {
+        organisation: feed.organisation.clone(),
+        creating_team,
+        sent_at,
+        patient,
+        teams,
+        changes,
+        blobs,
+    };
+    Ok(Translation { update, findings })
+}
+
+/// The aliases of the segment that lists teams; none when it is not there or empty.
+fn teams(message: &Message, add: &Path, remove: &Path) -> Option<TeamRequest> {
+    let aliases = |path: &Path| -> Vec<String> {
+        let values = path.in_message(message).map(|value| value.trimmed().into_owned());
+        values.filter(|alias| !alias.is_empty()).collect()
+    };
+    let request = TeamRequest { add: aliases(add), remove: aliases(remove) };
+    (!request.add.is_empty() || !request.remove.is_empty()).then_some(request)
+}
+
+/// The valued fields of a message that its mapping does not read, as `PID-10` or, where only other components are read,
+/// `PID-5.7`; each once.
+pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
+    let Some(plan) = plan.message(&message.code(), &message.trigger()) else { return Vec::new() };
+    let mut found: Vec<String> = Vec::new();
+    let mut add = |path: String| {
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    };
+    for segment in message.segments() {
+        let name = segment.name();
+        for number in 1..=segment.field_count() {
+            // Separators and set ids say nothing of the patient.
+            if (name == "MSH" && number < 3) || (number == 1 && matches!(name, "PID" | "PV1" | "OBR" | "OBX" | "NTE")) {
+                continue;
+            }
+            let field = segment.field(number);
+            if !field.is_valued() {
+                continue;
+            }
+            let reads = plan.reads.iter().filter(|read| read.0.as_str() == name && read.1 == number);
+            let components: Vec<u16> = reads.map(|read| read.2).collect();
+            if components.is_empty() {
+                add(format!("{name}-{number}"));
+            } else if !components.contains(&0) {
+                for repetition in field.repetitions() {
+                    for (index, component) in repetition.components().enumerate() {
+                        let component_number = u16::try_from(index + 1).unwrap_or(u16::MAX);
+                        if component.is_valued() && !components.contains(&component_number) {
+                            add(format!("{name}-{number}.{component_number}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// One translation under way.
+struct Run<'a, 'm> {
+    feed: &'a Feed,
+    places: Places<'m>,
+    blobs: Vec<Blob>,
+    findings: Vec<Finding>,
+}

@@ -1,0 +1,333 @@
+//! Fills the elements of a resource: rows, blocks, conversions, code sets, lines of text.
+
+use super::changes::must_be_provided;
+use super::scope::Scope;
+use super::{Finding, Refusal, Run};
+use crate::fhir::Json;
+use crate::hl7v2::{Path, Value};
+use crate::mapping::codes::CodeSet;
+use crate::mapping::convert::{self, Conversion};
+use crate::mapping::plan::{BlockId, CodeShape, Need, Op, Row, Source};
+use crate::record::{Assignment, ElementPath, PATIENT_REFERENCE, ResourceId, apply};
+
+impl<'m> Run<'_, 'm> {
+    /// Runs a block of rows; what is missing to create the resource goes to `missing`.
+    pub(super) fn block(
+        &mut self,
+        block: BlockId,
+        scope: &Scope<'m>,
+        assignments: &mut Vec<Assignment>,
+        missing: &mut Vec<String>,
+    ) -> Result<(), Refusal> {
+        let feed = self.feed;
+        for row in feed.plan.blocks.get(block).into_iter().flatten() {
+            let (made, asked) = self.row_in_scopes(row, scope, missing)?;
+            match made {
+                Some(Made::Values(path, values)) => add(assignments, path, row.many, values),
+                Some(Made::Deleted) => {
+                    assignments.push(Assignment { path: row.path.clone(), value: None, is_default: false });
+                }
+                Some(Made::Default(value)) => {
+                    let value = if row.many { Json::Array(vec![value]) } else { value };
+                    assignments.push(Assignment { path: row.path.clone(), value: Some(value), is_default: true });
+                }
+                None if row.need == Need::Never || !asked => {}
+                None => {
+                    let refusal = scope.refusal(&row.missing_text());
+                    if row.need == Need::Always {
+                        return Err(refusal);
+                    }
+                    missing.push(refusal.0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a row makes over all its scopes, and whether its conditions held in any.
+    fn row_in_scopes(
+        &mut self,
+        row: &Row,
+        scope: &Scope<'m>,
+        missing: &mut Vec<String>,
+    ) -> Result<(Option<Made>, bool), Refusal> {
+        if row.each.is_empty() {
+            if !self.places.all_hold(scope, &row.when) {
+                return Ok((None, false));
+            }
+            return Ok((self.row(row, scope, missing)?, true));
+        }
+        let mut scopes = Vec::new();
+        self.places.each_scope(scope, &row.each, &mut |scope| {
+            if self.places.all_hold(scope, &row.when) {
+                scopes.push(*scope);
+            }
+            Ok(())
+        })?;
+        let mut made: Option<Made> = None;
+        for scope in &scopes {
+            match (&mut made, self.row(row, scope, missing)?) {
+                (_, None) => {}
+                (Some(Made::Values(path, values)), Some(Made::Values(more_path, more))) if *path == more_path => {
+                    values.extend(more);
+                }
+                (made, more) => *made = more,
+            }
+        }
+        Ok((made, !scopes.is_empty()))
+    }
+
+    fn row(&mut self, row: &Row, scope: &Scope<'m>, missing: &mut Vec<String>) -> Result<Option<Made>, Refusal> {
+        let one = |json: Json| Some(Made::Values(row.path.clone(), vec![json]));
+        match &row.op {
+            Op::Constant(json) => Ok(one(json.clone())),
+            Op::Patient => Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))]))),
+            Op::Refer { resource, key } => {
+                let (_, key) = self.key(key, scope)?;
+                let id = ResourceId::of_point(self.feed.organisation.code(), resource, &key);
+                Ok(one(Json::object([("reference", Json::string(format!("{resource}/{id}")))])))
+            }
+            Op::Block(block) => {
+                let mut inner = Vec::new();
+                let before = missing.len();
+                self.block(*block, scope, &mut inner, missing)?;
+                if missing.len() > before || inner.is_empty() {
+                    return Ok(None);
+                }
+                let mut json = Json::Object(Default::default());
+                apply(&inner, &mut json, &[]);
+                Ok(one(json))
+            }
+            Op::Convert { .. } | Op::Codes { .. } | Op::ObservationValue { .. } => self.read(row, scope),
+        }
+    }
+
+    /// Rows that read values.
+    fn read(&mut self, row: &Row, scope: &Scope<'m>) -> Result<Option<Made>, Refusal> {
+        if let Source::Lines(paths) = &row.source {
+            let lines = self.lines(row, scope, paths);
+            return Ok((!lines.trim().is_empty())
+                .then(|| Made::Values(row.path.clone(), vec![Json::String(lines.trim_end().to_owned())])));
+        }
+        let Source::First(paths) = &row.source else { return Ok(None) };
+        let mut deleted = false;
+        for path in paths {
+            let mut valued: Vec<Value<'m>> = Vec::new();
+            self.places.each_value(scope, path, |value| {
+                deleted |= row.null_deletes && value.is_null();
+                if value.is_valued() {
+                    valued.push(value);
+                }
+                !row.many && !valued.is_empty()
+            });
+            let Some(first) = valued.first() else { continue };
+            if let Op::ObservationValue { elements, paths } = &row.op {
+                return Ok(self.observation(*first, scope, elements, paths));
+            }
+            let mut made = Vec::with_capacity(valued.len());
+            for (index, value) in valued.into_iter().enumerate() {
+                let converted = self.convert(row, scope, path, value).map_err(|text| {
+                    let blank = if text.starts_with('.') { "" } else { " " };
+                    let place = path.to_string().replace("[*]", &format!("[{}]", index + 1));
+                    scope.refusal(&format!("{place}{blank}{text}"))
+                })?;
+                made.extend(converted);
+            }
+            if !made.is_empty() {
+                return Ok(Some(Made::Values(row.path.clone(), made)));
+            }
+        }
+        if deleted {
+            return Ok(Some(Made::Deleted));
+        }
+        self.fallback(row, scope)
+    }
+
+    /// What a row gives when nothing was read.
+    fn fallback(&mut self, row: &Row, scope: &Scope<'m>) -> Result<Option<Made>, Refusal> {
+        match &row.op {
+            Op::Convert { conversion: Conversion::EndOfAppointment, argument, .. } => {
+                let end = self.appointment_end(scope, &argument.paths)?;
+                Ok(end.map(|end| Made::Values(row.path.clone(), vec![end])))
+            }
+            Op::Convert { default, .. } => Ok(default.clone().map(Made::Default)),
+            Op::Codes { set, shape, default: Some(default), .. } => {
+                Ok(coded_as(set, *shape, default, Some(default)).map(Made::Default))
+            }
+            Op::Codes { default: None, .. }
+            | Op::ObservationValue { .. }
+            | Op::Constant(_)
+            | Op::Block(_)
+            | Op::Patient
+            | Op::Refer { .. } => Ok(None),
+        }
+    }
+
+    fn convert(&mut self, row: &Row, scope: &Scope<'m>, path: &Path, value: Value<'m>) -> convert::Converted {
+        let zone = &self.feed.zone;
+        match &row.op {
+            Op::Convert { conversion, argument, .. } => match conversion {
+                Conversion::Text | Conversion::ObservationValue => Ok(convert::text(value)),
+                Conversion::Boolean => convert::boolean(value),
+                Conversion::Integer => convert::integer(value),
+                Conversion::Decimal => convert::decimal(value),
+                Conversion::Date => convert::date(value),
+                Conversion::DateTime => convert::date_time(value, zone),
+                Conversion::Instant | Conversion::EndOfAppointment => convert::instant(value, zone),
+                Conversion::Address => Ok(convert::address(value)),
+                Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
+                Conversion::XcnName => Ok(convert::xcn_name(value)),
+                Conversion::NdlName => Ok(convert::ndl_name(value)),
+                Conversion::Coded => Ok(convert::coded(value)),
+                Conversion::Attachment => {
+                    let title = self.places.first_text(scope, &argument.paths);
+                    let title = (!title.is_empty()).then(|| Json::string(&*title));
+                    let Some((json, blob)) = convert::attachment(value, title)? else { return Ok(None) };
+                    if self.blobs.iter().all(|earlier| earlier.id != blob.id) {
+                        self.blobs.push(blob);
+                    }
+                    Ok(Some(json))
+                }
+            },
+            Op::Codes { set, shape, otherwise, .. } => {
+                let code = value.component(1).trimmed();
+                if let Some(json) = coded_as(set, *shape, &code, None) {
+                    return Ok(Some(json));
+                }
+                let text = format!("code is not in the code set {}", set.name);
+                self.findings.push(Finding { path: path.to_string(), text });
+                if row.need == Need::Always {
+                    return Err("is not a code this organisation uses here");
+                }
+                Ok(match (otherwise, shape) {
+                    (Some(otherwise), _) => coded_as(set, *shape, otherwise, Some(otherwise)),
+                    (None, CodeShape::CodeableConcept) => convert::coded(value),
+                    (None, CodeShape::Code | CodeShape::Coding) => None,
+                })
+            }
+            Op::ObservationValue { .. } | Op::Constant(_) | Op::Block(_) | Op::Patient | Op::Refer { .. } => Ok(None),
+        }
+    }
+
+    fn observation(
+        &self,
+        value: Value<'m>,
+        scope: &Scope<'m>,
+        elements: &[ElementPath],
+        [kind, unit]: &[Path; 2],
+    ) -> Option<Made> {
+        let kind = self.places.text(scope, kind);
+        let unit = self.places.value(scope, unit);
+        // OBX-5 may repeat; the conversion sees the whole field.
+        let field = value.segment().map_or(value, |segment| segment.field(5));
+        let (index, json) = convert::observation_value(field, &kind, unit, &self.feed.zone)?;
+        Some(Made::Values(elements.get(index)?.clone(), vec![json]))
+    }
+
+    /// Start and duration when the end itself is not given (mapping-pitfalls 8).
+    fn appointment_end(&self, scope: &Scope<'m>, paths: &[Path]) -> Result<Option<Json>, Refusal> {
+        let [.., start, duration, unit] = paths else { return Ok(None) };
+        let start = match self.places.value(scope, start).map(convert::timestamp) {
+            Some(Ok(Some(start))) => start.instant(&self.feed.zone),
+            _ => return Ok(None),
+        };
+        let amount: Option<i64> =
+            self.places.text(scope, duration).parse().ok().filter(|amount| (1..=1_000_000).contains(amount));
+        let seconds = match self.places.text(scope, unit).to_uppercase().as_str() {
+            "" | "MIN" | "M" | "MINUTE" | "MINUTES" => Some(60),
+            "S" | "SEC" | "SECOND" | "SECONDS" => Some(1),
+            "H" | "HR" | "HOUR" | "HOURS" => Some(3600),
+            _ => None,
+        };
+        let end = amount.zip(seconds).map(|(amount, seconds)| start + amount * seconds * 1_000_000);
+        Ok(end.map(|end| Json::String(crate::hl7v2::fhir_instant_from_micros(end))))
+    }
+
+    /// The lines of all paths inside the scope, in the order of the message.
+    fn lines(&self, row: &Row, scope: &Scope<'m>, paths: &[Path]) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for (segment, name, group) in self.places.all() {
+            let Some(path) = paths.iter().find(|path| path.segment.is_some_and(|wanted| wanted.as_str() == *name))
+            else {
+                continue;
+            };
+            let inside = match scope.segment {
+                Some(_) => self.places.is_within(*group, scope.group),
+                // Of the whole message only what belongs to its subject, not to its resources, diagnoses and the like.
+                None => matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT"),
+            };
+            let here = scope.at(*segment, *group);
+            if !inside || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
+                continue;
+            }
+            let before = lines.len();
+            lines.extend(segment.field(path.field).repetitions().map(|line| line.formatted().into_owned()));
+            if lines.len() == before {
+                // An empty line is a line.
+                lines.push(String::new());
+            }
+        }
+        lines.join("\n")
+    }
+}
+
+/// What a row made: values for an element, or its deletion.
+enum Made {
+    Values(ElementPath, Vec<Json>),
+    Default(Json),
+    Deleted,
+}
+
+/// Adds values for an element; rows for one repeating element add to each other.
+fn add(assignments: &mut Vec<Assignment>, path: ElementPath, many: bool, mut values: Vec<Json>) {
+    if !many {
+        if let Some(value) = values.into_iter().next() {
+            assignments.push(Assignment { path, value: Some(value), is_default: false });
+        }
+        return;
+    }
+    let earlier = assignments.iter_mut().find(|assignment| assignment.path == path);
+    match earlier {
+        Some(Assignment { value: Some(Json::Array(items)), .. }) => items.append(&mut values),
+        _ => assignments.push(Assignment { path, value: Some(Json::Array(values)), is_default: false }),
+    }
+}
+
+/// A code of a set in the shape an element needs; `literal` is what a plain code becomes when the set lacks it.
+fn coded_as(set: &CodeSet, shape: CodeShape, code: &str, literal: Option<&str>) -> Option<Json> {
+    let Some(entry) = set.get(code) else {
+        return literal.filter(|_| shape == CodeShape::Code).map(Json::string);
+    };
+    if shape == CodeShape::Code {
+        return Some(Json::string(entry.value.as_str()));
+    }
+    let mut coding = Vec::with_capacity(3);
+    coding.extend(entry.system.as_ref().map(|system| ("system", Json::string(system.as_str()))));
+    coding.push(("code", Json::string(entry.value.as_str())));
+    coding.extend(entry.display.as_ref().map(|display| ("display", Json::string(display.as_str()))));
+    let coding = Json::object(coding);
+    if shape == CodeShape::Coding {
+        return Some(coding);
+    }
+    let mut concept = vec![("coding", Json::Array(vec![coding]))];
+    concept.extend(entry.display.as_ref().map(|display| ("text", Json::string(display.as_str()))));
+    Some(Json::object(concept))
+}
+
+impl Row {
+    /// What the sender is told when the row has no value.
+    fn missing_text(&self) -> String {
+        if let Some(text) = &self.missing {
+            return text.clone();
+        }
+        let path = self.first_path().map(ToString::to_string).unwrap_or_default();
+        must_be_provided(&path, &self.label)
+    }
+
+    fn first_path(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Nothing => None,
+            Source::First(paths) | Source::Lines(paths) => paths.first(),
+        }
+    }
+}
