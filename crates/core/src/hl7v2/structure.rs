@@ -83,6 +83,11 @@ impl Structure {
         false
     }
 
+    /// Indexes of the first and the last segment of a group; what stands between them belongs to the group.
+    pub fn span(&self, group: GroupId) -> (usize, usize) {
+        self.instance(group).map_or((0, usize::MAX), |instance| (instance.first, instance.last))
+    }
+
     /// All groups in order of their first segment, the root first.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         (0..self.instances.len() as u32).map(GroupId)

@@ -545,7 +545,14 @@ impl Compiler<'_> {
             self.reads_again(block);
             return Some(block);
         }
-        let rows = self.rows_of(name, place, type_name)?;
+        let mut rows = self.rows_of(name, place, type_name)?;
+        // Rows for one element share its path, so that a translation need not compare paths step by step.
+        for index in 1..rows.len() {
+            let (earlier, later) = rows.split_at_mut(index);
+            if let Some(same) = earlier.iter().find(|row| row.path == later[0].path) {
+                later[0].path = same.path.clone();
+            }
+        }
         self.blocks.push(rows);
         let block = self.blocks.len() - 1;
         self.compiled.insert((name.clone(), type_name), block);

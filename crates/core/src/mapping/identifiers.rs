@@ -9,6 +9,9 @@ use crate::hl7v2::{Message, Value};
 use crate::record::{IdentifierKey, IdentifierKind, PatientIdentifier};
 use crate::source::{Problems, Table};
 
+/// Usable identifiers of one patient at most.
+const IDENTIFIERS_MAX: usize = 100;
+
 /// A check that a value must pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
@@ -94,6 +97,9 @@ pub(super) fn patient_identifiers(
                          environment takes no real people's data",
                         index + 1
                     ));
+                }
+                if found.len() == IDENTIFIERS_MAX {
+                    return Err(format!("PID-{field} holds more than {IDENTIFIERS_MAX} identifiers"));
                 }
                 found.push(identifier);
             }

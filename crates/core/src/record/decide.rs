@@ -2,6 +2,7 @@
 //!
 //! A message is refused before it has any effect; the text of a refusal names segment and field.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fairway_care::{Label, link_team, plan_teams};
@@ -125,10 +126,18 @@ impl Decision {
 
 /// Decides `update` against `view`; `control_id` only serves to name a record whose first id is taken.
 pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision {
-    let mut draft = Draft { view, update, effects: Effects::default(), notes: Vec::new() };
+    let mut draft = Draft {
+        view,
+        update,
+        effects: Effects::default(),
+        places: HashMap::new(),
+        touched: BTreeMap::new(),
+        notes: Vec::new(),
+    };
     match draft.run(control_id) {
         Err(text) => Decision::refuse(text),
         Ok(record) => {
+            draft.effects.touched = std::mem::take(&mut draft.touched).into_values().collect();
             let outcome = if draft.effects.changes_nothing() { Outcome::Unchanged } else { Outcome::Applied };
             if outcome == Outcome::Applied {
                 draft.effects.blobs.clone_from(&update.blobs);
@@ -152,6 +161,10 @@ struct Draft<'a> {
     view: &'a View,
     update: &'a RecordUpdate,
     effects: Effects,
+    /// Where in `effects.points` the message has changed a data point already.
+    places: HashMap<ResourceId, usize>,
+    /// Heads that only move on in time.
+    touched: BTreeMap<ResourceId, Arc<PointHead>>,
     notes: Vec<ChangeNote>,
 }
 
@@ -459,8 +472,7 @@ impl Draft<'_> {
         let entered_at = head.entered_at.max(self.update.sent_at);
         if head.version > 0 && !head.deleted && *head.body == body && head.label == label {
             if entered_at != head.entered_at || *head.items != *items {
-                self.effects.touched.retain(|touched| touched.id != head.id);
-                self.effects.touched.push(Arc::new(PointHead { entered_at, items, ..(**head).clone() }));
+                self.touched.insert(head.id, Arc::new(PointHead { entered_at, items, ..(**head).clone() }));
             }
             self.note(head.resource_type, head.id, head.version, ChangeKind::Unchanged);
             return;
@@ -486,14 +498,15 @@ impl Draft<'_> {
 
     /// Adds the new version; several changes of one message to one data point make one version.
     fn put(&mut self, mut head: PointHead, kind: ChangeKind) {
-        self.effects.touched.retain(|touched| touched.id != head.id);
-        if let Some(index) = self.effects.points.iter().position(|earlier| earlier.id == head.id) {
+        self.touched.remove(&head.id);
+        if let Some(&index) = self.places.get(&head.id) {
             head.version = self.effects.points[index].version;
             head.replaces.clone_from(&self.effects.points[index].replaces);
             self.effects.points[index] = Arc::new(head);
             return;
         }
         self.note(head.resource_type, head.id, head.version, kind);
+        self.places.insert(head.id, self.effects.points.len());
         self.effects.points.push(Arc::new(head));
     }
 
@@ -503,8 +516,8 @@ impl Draft<'_> {
 
     /// The head as this message has left it so far.
     fn current(&self, id: ResourceId) -> Option<Arc<PointHead>> {
-        let own = self.effects.points.iter().chain(&self.effects.touched).find(|head| head.id == id);
-        own.or_else(|| self.view.point(id)).cloned()
+        let own = self.places.get(&id).and_then(|index| self.effects.points.get(*index));
+        own.or_else(|| self.touched.get(&id)).or_else(|| self.view.point(id)).cloned()
     }
 }
 

@@ -3,6 +3,7 @@
 //! Knows nothing of HL7 segments or of what is stored; [`super::decide`] compares it with the store.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -254,7 +255,8 @@ pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
         let Some(Json::Array(held)) = stored.get(name) else { continue };
         match object.get_mut(name) {
             Some(Json::Array(items)) => {
-                let new = items.iter().filter(|item| !held.contains(item));
+                let known: HashSet<String> = held.iter().map(ToString::to_string).collect();
+                let new = items.iter().filter(|item| !known.contains(&item.to_string()));
                 *items = held.iter().chain(new).cloned().collect();
             }
             _ => {

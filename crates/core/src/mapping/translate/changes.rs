@@ -1,6 +1,6 @@
 //! Makes the data points of a message: key, group, event, label, and the elements that `rows` fills.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use fairway_care::Label;
@@ -23,6 +23,7 @@ static IDENTIFIER: LazyLock<ElementPath> =
 impl<'m> Run<'_, 'm> {
     pub(super) fn writes(&mut self, plan: &MessagePlan, whole: &Scope<'m>) -> Result<Vec<Change>, Refusal> {
         let mut changes: Vec<Change> = Vec::new();
+        let mut seen = HashSet::new();
         for write in &plan.writes {
             let mut scopes = Vec::new();
             self.places.each_scope(whole, &write.each, &mut |scope| {
@@ -33,7 +34,7 @@ impl<'m> Run<'_, 'm> {
             })?;
             for scope in &scopes {
                 let change = self.change(write, scope)?;
-                if write.once && changes.iter().any(|earlier| earlier.id == change.id) {
+                if write.once && !seen.insert(change.id) {
                     let text = "a second value for one test under one filler order number; send one value per test";
                     return Err(scope.refusal(text));
                 }

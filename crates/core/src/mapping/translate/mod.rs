@@ -112,7 +112,10 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
         missing: Vec::new(),
     };
     run.block(plan.patient.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
-    let teams = plan.teams.as_ref().and_then(|(add, remove)| teams(message, add, remove));
+    let teams = match &plan.teams {
+        Some((add, remove)) => teams(message, add, remove)?,
+        None => None,
+    };
     let changes = run.writes(plan, &whole)?;
     let source_team = feed.organisation.team(message.sending_facility().trim());
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
@@ -129,14 +132,21 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
     Ok(Translation { update, findings })
 }
 
+/// Aliases in one list of teams at most.
+const TEAMS_MAX: usize = 1000;
+
 /// The aliases of the segment that lists teams; none when it is not there or empty.
-fn teams(message: &Message, add: &Path, remove: &Path) -> Option<TeamRequest> {
-    let aliases = |path: &Path| -> Vec<String> {
+fn teams(message: &Message, add: &Path, remove: &Path) -> Result<Option<TeamRequest>, Refusal> {
+    let aliases = |path: &Path| -> Result<Vec<String>, Refusal> {
         let values = path.in_message(message).map(|value| value.trimmed().into_owned());
-        values.filter(|alias| !alias.is_empty()).collect()
+        let aliases: Vec<String> = values.filter(|alias| !alias.is_empty()).take(TEAMS_MAX + 1).collect();
+        if aliases.len() > TEAMS_MAX {
+            return Err(Refusal(format!("{path} lists more than {TEAMS_MAX} teams")));
+        }
+        Ok(aliases)
     };
-    let request = TeamRequest { add: aliases(add), remove: aliases(remove) };
-    (!request.add.is_empty() || !request.remove.is_empty()).then_some(request)
+    let request = TeamRequest { add: aliases(add)?, remove: aliases(remove)? };
+    Ok((!request.add.is_empty() || !request.remove.is_empty()).then_some(request))
 }
 
 /// The valued fields of a message that its mapping does not read, as `PID-10` or, where only other components are read,

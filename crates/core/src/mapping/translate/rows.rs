@@ -1,5 +1,7 @@
 //! Fills the elements of a resource: rows, blocks, conversions, code sets, lines of text.
 
+use std::sync::Arc;
+
 use super::changes::must_be_provided;
 use super::scope::Scope;
 use super::{Finding, Refusal, Run};
@@ -68,7 +70,9 @@ impl<'m> Run<'_, 'm> {
         for scope in &scopes {
             match (&mut made, self.row(row, scope, missing)?) {
                 (_, None) => {}
-                (Some(Made::Values(path, values)), Some(Made::Values(more_path, more))) if *path == more_path => {
+                (Some(Made::Values(path, values)), Some(Made::Values(more_path, more)))
+                    if Arc::ptr_eq(path, &more_path) =>
+                {
                     values.extend(more);
                 }
                 (made, more) => *made = more,
@@ -183,9 +187,7 @@ impl<'m> Run<'_, 'm> {
                     let title = self.places.first_text(scope, &argument.paths);
                     let title = (!title.is_empty()).then(|| Json::string(&*title));
                     let Some((json, blob)) = convert::attachment(value, title)? else { return Ok(None) };
-                    if self.blobs.iter().all(|earlier| earlier.id != blob.id) {
-                        self.blobs.push(blob);
-                    }
+                    self.blobs.push(blob);
                     Ok(Some(json))
                 }
             },
@@ -246,17 +248,13 @@ impl<'m> Run<'_, 'm> {
     /// The lines of all paths inside the scope, in the order of the message.
     fn lines(&self, row: &Row, scope: &Scope<'m>, paths: &[Path]) -> String {
         let mut lines: Vec<String> = Vec::new();
-        for (segment, name, group) in self.places.all() {
-            let Some(path) = paths.iter().find(|path| path.segment.is_some_and(|wanted| wanted.as_str() == *name))
-            else {
-                continue;
-            };
-            let inside = match scope.segment {
-                Some(_) => self.places.is_within(*group, scope.group),
-                // Of the whole message only what belongs to its subject, not to its resources, diagnoses and the like.
-                None => matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT"),
-            };
-            let here = scope.at(*segment, *group);
+        for (segment, name, group) in self.places.members(scope.group) {
+            let path = paths.iter().find(|path| path.segment == *name);
+            let Some((name, path)) = name.zip(path) else { continue };
+            // Of the whole message only what belongs to its subject, not to its resources, diagnoses and the like.
+            let inside =
+                scope.segment.is_some() || matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT");
+            let here = scope.at(*segment, name, *group);
             if !inside || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
                 continue;
             }
@@ -278,7 +276,7 @@ enum Made {
     Deleted,
 }
 
-/// Adds values for an element; rows for one repeating element add to each other.
+/// Adds values for an element; rows for one repeating element share its path and add to each other.
 fn add(assignments: &mut Vec<Assignment>, path: ElementPath, many: bool, mut values: Vec<Json>) {
     if !many {
         if let Some(value) = values.into_iter().next() {
@@ -286,7 +284,7 @@ fn add(assignments: &mut Vec<Assignment>, path: ElementPath, many: bool, mut val
         }
         return;
     }
-    let earlier = assignments.iter_mut().find(|assignment| assignment.path == path);
+    let earlier = assignments.iter_mut().find(|assignment| Arc::ptr_eq(&assignment.path, &path));
     match earlier {
         Some(Assignment { value: Some(Json::Array(items)), .. }) => items.append(&mut values),
         _ => assignments.push(Assignment { path, value: Some(Json::Array(values)), is_default: false }),

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 
 use super::Refusal;
@@ -18,7 +19,7 @@ pub(super) const DEPTH_MAX: usize = 3;
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'m> {
     pub(super) group: GroupId,
-    pub(super) segment: Option<Segment<'m>>,
+    pub(super) segment: Option<(Segment<'m>, SegmentName)>,
     place: Place,
 }
 
@@ -37,6 +38,21 @@ impl fmt::Display for Place {
     }
 }
 
+/// True when a group, or one around it below `around`, is of this kind.
+fn lies_in(structure: &Structure, own: GroupId, kind: &str, around: GroupId) -> bool {
+    let mut group = own;
+    while group != around {
+        if structure.name(group) == kind {
+            return true;
+        }
+        match structure.parent(group) {
+            Some(parent) => group = parent,
+            None => return false,
+        }
+    }
+    false
+}
+
 impl<'m> Scope<'m> {
     /// The whole message.
     pub(super) fn whole() -> Scope<'m> {
@@ -48,12 +64,12 @@ impl<'m> Scope<'m> {
         if let Some(free) = place.steps.iter_mut().find(|step| step.is_none()) {
             *free = Some((name, number));
         }
-        Scope { group, segment: Some(segment), place }
+        Scope { group, segment: Some((segment, name)), place }
     }
 
     /// The scope of one segment, at the same place.
-    pub(super) fn at(&self, segment: Segment<'m>, group: GroupId) -> Scope<'m> {
-        Scope { group, segment: Some(segment), place: self.place }
+    pub(super) fn at(&self, segment: Segment<'m>, name: SegmentName, group: GroupId) -> Scope<'m> {
+        Scope { group, segment: Some((segment, name)), place: self.place }
     }
 
     /// A refusal that begins with the place.
@@ -65,37 +81,73 @@ impl<'m> Scope<'m> {
     }
 }
 
-/// The segments of a message with their groups, for look-ups.
+/// A segment with its group.
+type Found<'m> = (Segment<'m>, GroupId);
+
+/// The segments of a message with their groups, for look-ups. No look-up goes through the whole message, so that the
+/// cost stays linear in its length.
 pub(super) struct Places<'m> {
     pub(super) message: &'m Message,
     structure: Option<&'m Structure>,
-    segments: Vec<(Segment<'m>, &'m str, GroupId)>,
+    segments: Vec<(Segment<'m>, Option<SegmentName>, GroupId)>,
+    /// Indexes into `segments` by name, in order.
+    by_name: Vec<(SegmentName, Vec<usize>)>,
     /// Groups of which the pattern is known.
-    textual: RefCell<Vec<(GroupId, bool)>>,
+    textual: RefCell<HashMap<GroupId, bool>>,
+    /// What a name means outside a group of some kind, where that had to be searched for.
+    outside: RefCell<HashMap<(SegmentName, GroupId, &'static str), Option<usize>>>,
 }
 
 impl<'m> Places<'m> {
     pub(super) fn new(message: &'m Message, structure: Option<&'m Structure>) -> Places<'m> {
-        let group = |segment: &Segment<'m>| {
-            structure.map_or(Structure::root(), |structure| structure.group_of(segment.index()))
-        };
-        let segments = message.segments().map(|segment| (segment, segment.name(), group(&segment))).collect();
-        Places { message, structure, segments, textual: RefCell::default() }
+        let mut segments = Vec::with_capacity(message.segment_count());
+        let mut by_name: Vec<(SegmentName, Vec<usize>)> = Vec::new();
+        for (index, segment) in message.segments().enumerate() {
+            let name = SegmentName::parse(segment.name());
+            let group = structure.map_or(Structure::root(), |structure| structure.group_of(segment.index()));
+            segments.push((segment, name, group));
+            let Some(name) = name else { continue };
+            match by_name.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, indexes)) => indexes.push(index),
+                None => by_name.push((name, vec![index])),
+            }
+        }
+        let (textual, outside) = (RefCell::default(), RefCell::default());
+        Places { message, structure, segments, by_name, textual, outside }
     }
 
-    pub(super) fn is_within(&self, inner: GroupId, outer: GroupId) -> bool {
-        self.structure.is_none_or(|structure| structure.within(inner, outer))
+    /// Number of segments of a name.
+    fn count(&self, name: SegmentName) -> usize {
+        self.by_name.iter().find(|(known, _)| *known == name).map_or(0, |(_, indexes)| indexes.len())
+    }
+
+    fn span(&self, group: GroupId) -> (usize, usize) {
+        self.structure.map_or((0, usize::MAX), |structure| structure.span(group))
+    }
+
+    /// Indexes of the segments of a name inside a group, in order.
+    fn indexes(&self, name: SegmentName, group: GroupId) -> &[usize] {
+        let indexes = self.by_name.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, indexes)| indexes);
+        let (first, last) = self.span(group);
+        let from = indexes.partition_point(|index| *index < first);
+        let to = indexes.partition_point(|index| *index <= last);
+        indexes.get(from..to).unwrap_or_default()
+    }
+
+    fn found(&self, index: usize) -> Option<Found<'m>> {
+        self.segments.get(index).map(|(segment, _, group)| (*segment, *group))
     }
 
     /// The segments of a name inside a group, with their own groups, in order.
-    fn inside(&self, name: &str, group: GroupId) -> impl Iterator<Item = (Segment<'m>, GroupId)> {
-        let found = self.segments.iter().filter(move |(_, found, own)| *found == name && self.is_within(*own, group));
-        found.map(|(segment, _, own)| (*segment, *own))
+    fn inside(&self, name: SegmentName, group: GroupId) -> impl Iterator<Item = Found<'m>> {
+        self.indexes(name, group).iter().filter_map(|index| self.found(*index))
     }
 
-    /// Every segment with name and group, in order.
-    pub(super) fn all(&self) -> impl Iterator<Item = &(Segment<'m>, &'m str, GroupId)> {
-        self.segments.iter()
+    /// Every segment of a group with name and own group, in order.
+    pub(super) fn members(&self, group: GroupId) -> &[(Segment<'m>, Option<SegmentName>, GroupId)] {
+        let (first, last) = self.span(group);
+        let end = last.saturating_add(1).min(self.segments.len());
+        self.segments.get(first.min(end)..end).unwrap_or_default()
     }
 
     /// Name of a group in the standard.
@@ -106,38 +158,43 @@ impl<'m> Places<'m> {
     /// The segment a path means: the one at hand, else the first of its name in the scope's group, else, going outwards,
     /// the first that is in no sibling of the group we came from.
     pub(super) fn segment(&self, scope: &Scope<'m>, name: SegmentName) -> Option<Segment<'m>> {
-        let name = name.as_str();
-        if let Some(segment) = scope.segment.filter(|segment| segment.name() == name) {
+        if let Some((segment, own)) = scope.segment
+            && own == name
+        {
             return Some(segment);
         }
-        if let Some((segment, _)) = self.inside(name, scope.group).next() {
-            return Some(segment);
+        if let Some(index) = self.indexes(name, scope.group).first() {
+            return self.found(*index).map(|(segment, _)| segment);
         }
         let structure = self.structure?;
         let mut from = scope.group;
         while let Some(around) = structure.parent(from) {
-            let sibling = |own: GroupId| self.is_in_sibling(structure, own, from, around);
-            if let Some((segment, _)) = self.inside(name, around).find(|(_, own)| !sibling(*own)) {
-                return Some(segment);
+            if let Some(index) = self.outside(structure, name, structure.name(from), around) {
+                return self.found(index).map(|(segment, _)| segment);
             }
             from = around;
         }
         None
     }
 
-    /// True when `own` lies in another group of `from`'s kind under `around`.
-    fn is_in_sibling(&self, structure: &Structure, own: GroupId, from: GroupId, around: GroupId) -> bool {
-        let mut group = own;
-        while group != around {
-            if group != from && structure.name(group) == structure.name(from) {
-                return true;
-            }
-            match structure.parent(group) {
-                Some(parent) => group = parent,
-                None => return false,
-            }
+    /// The first segment of a name inside `around` that lies in no group of this kind.
+    fn outside(&self, structure: &Structure, name: SegmentName, kind: &'static str, around: GroupId) -> Option<usize> {
+        let fits = |index: &usize| match self.found(*index) {
+            Some((_, own)) => !lies_in(structure, own, kind, around),
+            None => false,
+        };
+        let candidates = self.indexes(name, around);
+        let first = candidates.first()?;
+        if fits(first) {
+            return Some(*first);
         }
-        false
+        let key = (name, around, kind);
+        if let Some(known) = self.outside.borrow().get(&key) {
+            return *known;
+        }
+        let found = candidates.iter().find(|index| fits(index)).copied();
+        self.outside.borrow_mut().insert(key, found);
+        found
     }
 
     /// Hands each value of a path to `take`, repetitions as the path says, until it says stop.
@@ -192,10 +249,10 @@ impl<'m> Places<'m> {
 
     /// A condition on the segment at hand alone: false when it speaks of another segment.
     pub(super) fn holds_for(&self, scope: &Scope<'m>, condition: &Condition) -> bool {
-        let own = scope.segment.map(|segment| segment.name());
+        let own = scope.segment.map(|(_, name)| name);
         match condition {
             Condition::In(path, _) | Condition::NotIn(path, _) | Condition::Valued(path) | Condition::Absent(path) => {
-                path.segment.is_some_and(|name| Some(name.as_str()) == own) && self.holds(scope, condition)
+                path.segment.is_some() && path.segment == own && self.holds(scope, condition)
             }
             Condition::SegmentValued(_) | Condition::Differ(_) | Condition::Count { .. } | Condition::Pattern(_) => {
                 self.holds(scope, condition)
@@ -214,7 +271,7 @@ impl<'m> Places<'m> {
             Condition::NotIn(path, codes) => !codes.iter().any(|code| *code == self.text(scope, path)),
             Condition::Differ(paths) => self.differ(scope, paths),
             Condition::Count { segment, below, above } => {
-                let count = self.segments.iter().filter(|(_, name, _)| *name == segment.as_str()).count();
+                let count = self.count(*segment);
                 below.is_some_and(|limit| count < limit) || above.is_some_and(|limit| count > limit)
             }
             Condition::Pattern(Pattern::TextualReport) => self.is_textual_report(scope),
@@ -241,16 +298,16 @@ impl<'m> Places<'m> {
 
     /// hl7-api 6.1.1, asked of the order the scope is in.
     fn is_textual_report(&self, scope: &Scope<'m>) -> bool {
-        let observation = scope.segment.is_some_and(|segment| segment.name() == "OBX");
+        let observation = scope.segment.is_some_and(|(_, name)| name.as_str() == "OBX");
         let group = match self.structure {
             Some(structure) if observation => structure.parent(scope.group).unwrap_or(scope.group),
             Some(_) | None => scope.group,
         };
-        if let Some((_, known)) = self.textual.borrow().iter().find(|(known, _)| *known == group) {
+        if let Some(known) = self.textual.borrow().get(&group) {
             return *known;
         }
         let textual = self.reads_as_text(group);
-        self.textual.borrow_mut().push((group, textual));
+        self.textual.borrow_mut().insert(group, textual);
         textual
     }
 
@@ -258,7 +315,7 @@ impl<'m> Places<'m> {
     fn reads_as_text(&self, group: GroupId) -> bool {
         let mut lines = 0;
         let mut first: Option<(Cow<'_, str>, Cow<'_, str>)> = None;
-        for (segment, _) in self.inside("OBX", group) {
+        for (segment, _) in SegmentName::parse("OBX").into_iter().flat_map(|name| self.inside(name, group)) {
             if !matches!(&*segment.field(2).trimmed(), "TX" | "FT" | "ST") {
                 return false;
             }
@@ -291,7 +348,7 @@ impl<'m> Places<'m> {
         take: &mut dyn FnMut(&Scope<'m>) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let Some((name, rest)) = each.split_first() else { return take(scope) };
-        for (index, (segment, own)) in self.inside(name.as_str(), scope.group).enumerate() {
+        for (index, (segment, own)) in self.inside(*name, scope.group).enumerate() {
             self.each_scope(&scope.inner(segment, own, *name, index + 1), rest, take)?;
         }
         Ok(())
