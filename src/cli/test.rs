@@ -9,7 +9,7 @@ use crate::fixtures::{self, Case};
 
 /// Run the mapping tests in fixtures/
 ///
-/// A case is a folder fixtures/<feed>/<case>/ with message.hl7, the expected.json it must come to, a note.md, and
+/// A case is a folder fixtures/FEED/CASE/ with message.hl7, the expected.json it must come to, a note.md, and
 /// optionally before.hl7 with messages that are sent first.
 #[derive(clap::Args, Debug)]
 #[command(

@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::schema::STEPS;
-use super::sqlite_write::Batch;
+use super::sqlite_write::{Batch, RowPlace};
 use super::{Digest, Entry, Prior, Store, StoreError};
 
 /// Size of the write-ahead log from which the checkpointer works it off beside the writer, in bytes.
@@ -39,7 +39,7 @@ pub struct Sqlite {
     /// Commits since the store was opened.
     commits: u64,
     /// Row number and current version of the heads loaded for the open transaction and written in it.
-    rows: HashMap<ResourceId, (i64, i64)>,
+    rows: HashMap<ResourceId, RowPlace>,
 }
 
 impl Sqlite {
@@ -242,7 +242,7 @@ impl Store for Sqlite {
             Ok((message, version)) => {
                 (self.next_message, self.next_version) = (message, version);
                 self.commits += 1;
-                if self.commits % LOG_LOOK_EVERY == 0 && log_bytes(&self.path) >= LOG_BYTES_MAX {
+                if self.commits.is_multiple_of(LOG_LOOK_EVERY) && log_bytes(&self.path) >= LOG_BYTES_MAX {
                     work_off_log(&self.connection);
                 }
                 Ok(())
@@ -267,7 +267,7 @@ impl Sqlite {
         begun.map(|_| ()).map_err(|source| self.fail(source))
     }
 
-    fn head(&self, id: ResourceId) -> Result<Option<(PointHead, (i64, i64))>, StoreError> {
+    fn head(&self, id: ResourceId) -> Result<Option<(PointHead, RowPlace)>, StoreError> {
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
         let damaged = |what| StoreError::Damaged { path: self.path.clone(), what };
         let mut statement = self.connection.prepare_cached(HEAD).map_err(fail)?;

@@ -10,6 +10,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Digest, Entry, MessageRow};
 
+/// Row number of a head and the number of its current version.
+pub(super) type RowPlace = (i64, i64);
+
 /// A batch being written.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
@@ -18,7 +21,7 @@ pub(super) struct Batch<'a> {
     /// Number of the next version.
     pub(super) version: i64,
     /// Row number and current version of the heads that are known.
-    pub(super) rows: &'a mut HashMap<ResourceId, (i64, i64)>,
+    pub(super) rows: &'a mut HashMap<ResourceId, RowPlace>,
 }
 
 impl Batch<'_> {
@@ -135,7 +138,7 @@ impl Batch<'_> {
     }
 
     /// Row number and current version of a data point that is stored already.
-    fn place(&self, head: &PointHead) -> rusqlite::Result<Option<(i64, i64)>> {
+    fn place(&self, head: &PointHead) -> rusqlite::Result<Option<RowPlace>> {
         if head.version <= 1 {
             return Ok(None);
         }

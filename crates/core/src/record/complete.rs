@@ -13,9 +13,9 @@ pub(super) fn complete(resource_type: &str, resource: &mut Json) {
     let Some(start) = resource.get("start").cloned() else { return };
     let at = |time: Option<&Json>| time.and_then(Json::as_str).and_then(date_range).map(|(from, _)| from);
     let end = at(resource.get("end"));
-    if end.is_none() || end < at(Some(&start)) {
-        if let Json::Object(object) = resource {
-            object.insert("end", start);
-        }
+    if (end.is_none() || end < at(Some(&start)))
+        && let Json::Object(object) = resource
+    {
+        object.insert("end", start);
     }
 }

@@ -433,7 +433,7 @@ impl Draft<'_> {
         let event = || EventItem {
             kind: item.kind.to_string(),
             at: item.at.unwrap_or(sent_at),
-            when: item.when.clone().unwrap_or_else(|| crate::hl7v2::fhir_instant_from_micros(sent_at)),
+            when: item.when.clone().unwrap_or_default(),
             entered_at: sent_at,
             resource: body.clone(),
         };

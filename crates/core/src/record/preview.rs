@@ -27,7 +27,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             let event = EventItem {
                 kind: item.kind.to_string(),
                 at: item.at.unwrap_or(update.sent_at),
-                when: item.when.clone().unwrap_or_else(|| crate::hl7v2::fhir_instant_from_micros(update.sent_at)),
+                when: item.when.clone().unwrap_or_default(),
                 entered_at: update.sent_at,
                 resource: body.clone(),
             };

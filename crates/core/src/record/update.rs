@@ -97,7 +97,7 @@ pub enum Unknown {
 pub struct Item {
     /// Kind of event, e.g. `ADMIT`.
     pub kind: Arc<str>,
-    /// When it happened, µs since 1970 UTC; none when the message does not say.
+    /// When it happened, µs since 1970 UTC; none only for [`Policy::Set`] when the message does not say.
     pub at: Option<i64>,
     /// The same instant as FHIR dateTime, in the precision of the sender.
     pub when: Option<String>,

@@ -1,3 +1,5 @@
+//! Every rule of the checker with a resource that breaks it, and an outside reader as a second opinion.
+
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 

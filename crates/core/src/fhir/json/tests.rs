@@ -1,3 +1,5 @@
+//! Reading and writing JSON, by examples and for any tree.
+
 #![allow(clippy::unwrap_used)]
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Search semantics of R4, parameter by parameter.
+
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::fhir::r4;

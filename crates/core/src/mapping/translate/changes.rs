@@ -8,7 +8,7 @@ use fairway_care::Label;
 use super::scope::Scope;
 use super::{Refusal, Run};
 use crate::fhir::Json;
-use crate::hl7v2::Path;
+use crate::hl7v2::{Path, fhir_instant_from_micros};
 use crate::mapping::convert;
 use crate::mapping::plan::{KeyPart, MessagePlan, WritePlan};
 use crate::record::{Assignment, Change, ElementPath, Item, Policy, ResourceId, Step};
@@ -50,7 +50,7 @@ impl<'m> Run<'_, 'm> {
         let id = ResourceId::of_point(organisation, write.resource, &key);
         let item = match &write.item {
             None => None,
-            Some((kind, at)) => Some(self.item(kind, at, scope)?),
+            Some((kind, at)) => Some(self.item(kind, at, scope, write.policy)?),
         };
         let mut assignments = Vec::with_capacity(16);
         let mut missing = Vec::new();
@@ -107,7 +107,7 @@ impl<'m> Run<'_, 'm> {
         Ok((found, key))
     }
 
-    fn item(&self, kind: &Arc<str>, at: &[Path], scope: &Scope<'m>) -> Result<Item, Refusal> {
+    fn item(&self, kind: &Arc<str>, at: &[Path], scope: &Scope<'m>, policy: Policy) -> Result<Item, Refusal> {
         for path in at {
             let Some(value) = self.places.value(scope, path) else { continue };
             match convert::timestamp(value) {
@@ -120,7 +120,9 @@ impl<'m> Run<'_, 'm> {
                 Err(text) => return Err(scope.refusal(&format!("{path} {text}"))),
             }
         }
-        Ok(Item { kind: kind.clone(), at: None, when: None })
+        // An event without a time of its own happened when the message says it was sent.
+        let sent_at = (policy != Policy::Set).then_some(self.sent_at);
+        Ok(Item { kind: kind.clone(), at: sent_at, when: sent_at.map(fhir_instant_from_micros) })
     }
 
     /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health.

@@ -96,7 +96,7 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
         return refuse("PID[2]: a message holds exactly one patient; send one message for each".to_owned());
     }
     let places = Places::new(message, structure.as_ref());
-    let mut run = Run { feed, places, blobs: Vec::new(), findings: Vec::new() };
+    let mut run = Run { feed, sent_at, places, blobs: Vec::new(), findings: Vec::new() };
     let whole = Scope::whole();
     run.places.run_checks(&plan.checks, &whole)?;
     let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only).map_err(Refusal)?;
@@ -192,6 +192,7 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
 /// One translation under way.
 struct Run<'a, 'm> {
     feed: &'a Feed,
+    sent_at: i64,
     places: Places<'m>,
     blobs: Vec<Blob>,
     findings: Vec<Finding>,

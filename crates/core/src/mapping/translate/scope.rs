@@ -81,6 +81,9 @@ impl<'m> Scope<'m> {
     }
 }
 
+/// A name looked for inside a group, outside groups of a kind.
+type Outside = (SegmentName, GroupId, &'static str);
+
 /// A segment with its group.
 type Found<'m> = (Segment<'m>, GroupId);
 
@@ -95,7 +98,7 @@ pub(super) struct Places<'m> {
     /// Groups of which the pattern is known.
     textual: RefCell<HashMap<GroupId, bool>>,
     /// What a name means outside a group of some kind, where that had to be searched for.
-    outside: RefCell<HashMap<(SegmentName, GroupId, &'static str), Option<usize>>>,
+    outside: RefCell<HashMap<Outside, Option<usize>>>,
 }
 
 impl<'m> Places<'m> {

@@ -2,16 +2,16 @@
 //!
 //! Each takes one HL7 value and gives a FHIR value, nothing, or a fault. A fault names what is wrong, never the value.
 
-use std::borrow::Cow;
+mod attachment;
+mod observation;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use bytes::Bytes;
+use std::borrow::Cow;
 
 use crate::fhir::{Json, Primitive};
 use crate::hl7v2::{Timestamp, Value, Zone};
-use crate::record::{Blob, sha256_hex};
+
+pub(super) use attachment::attachment;
+pub(super) use observation::{VALUE_ELEMENTS, observation_value};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,9 +73,9 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     doc(
         "instant",
         &["instant", "dateTime"],
-        "A time stamp as an instant; missing parts are 01 or 0.",
+        "A time stamp as an instant in UTC; missing parts are 01 or 0.",
         "202407010930",
-        r#""2024-07-01T09:30:00+01:00""#,
+        r#""2024-07-01T08:30:00.000Z""#,
     ),
     doc(
         "address",
@@ -117,7 +117,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         &["Attachment"],
         "ED: decoded once, kept as a blob named by its hash; `title` gives paths for the title.",
         "^TEXT^HTML^A^<p>Hello</p>",
-        r#"{"contentType":"text/html","url":"Binary/b1cd1ee3f9cf9b33457fb22e2ddf11aef2bb2bf4f4ee06d8af0ccb0ed9a8a6b3","size":12}"#,
+        r#"{"contentType":"text/html","url":"Binary/8055794d2cc185255c0d68fffbc59e6cabf512987663dabf5807606f0bb53e32","size":12}"#,
     ),
     doc(
         "observation-value",
@@ -131,7 +131,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         &["instant"],
         "The end as given, else the start of SCH-11.4 plus the duration of SCH-9 in the unit of SCH-10.",
         "20240701093000",
-        r#""2024-07-01T09:30:00+01:00""#,
+        r#""2024-07-01T08:30:00.000Z""#,
     ),
 ];
 
@@ -410,191 +410,6 @@ fn coding_system(name: &str) -> Option<Cow<'static, str>> {
 
 const UCUM: &str = "http://unitsofmeasure.org";
 
-/// Quantity of a number and the unit in OBX-6.
-pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
-    let mut members = vec![("value", number)];
-    if let Some(comparator) = comparator {
-        members.push(("comparator", Json::string(comparator)));
-    }
-    if let Some(unit) = unit.filter(Value::is_valued) {
-        let code = unit.component(1).trimmed();
-        members.extend(text(unit.component(2)).or_else(|| text(unit.component(1))).map(|words| ("unit", words)));
-        if !code.is_empty()
-            && let Some(system) = coding_system(&unit.component(3).trimmed())
-        {
-            members.push(("system", Json::String(system.into_owned())));
-            members.push(("code", Json::String(collapse(&code))));
-        }
-    }
-    Json::object(members)
-}
-
-/// What an Observation's value became: the index of the element among [`VALUE_ELEMENTS`], and its content.
-pub(super) const VALUE_ELEMENTS: [&str; 7] =
-    ["valueQuantity", "valueCodeableConcept", "valueString", "valueDateTime", "valueTime", "valueRange", "valueRatio"];
-
-/// OBX-5 by OBX-2 (mapping-pitfalls 11); `lines` is the text when it is text.
-pub(super) fn observation_value(
-    value: Value<'_>,
-    value_type: &str,
-    unit: Option<Value<'_>>,
-    zone: &Zone,
-) -> Option<(usize, Json)> {
-    let words = || {
-        let lines: Vec<String> = value.repetitions().map(|line| printable(&line.formatted())).collect();
-        let joined = lines.join("\n");
-        let joined = joined.trim_end();
-        (!joined.trim().is_empty()).then(|| (2, Json::string(joined)))
-    };
-    if !value.is_valued() {
-        return None;
-    }
-    let first = value.repetition(1);
-    match value_type {
-        "NM" => match plain_number(&first.trimmed()) {
-            Some(number) => Some((0, quantity(number, unit, None))),
-            None => words(),
-        },
-        "ST" if unit.is_some_and(|unit| unit.is_valued()) => match plain_number(&value.trimmed()) {
-            Some(number) => Some((0, quantity(number, unit, None))),
-            None => words(),
-        },
-        "SN" => structured_numeric(first, unit).or_else(words),
-        "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first).map(|concept| (1, concept)),
-        "DT" | "TS" | "DTM" => match timestamp(first) {
-            Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
-            Ok(None) | Err(_) => words(),
-        },
-        "TM" => match time_of_day(&first.trimmed()) {
-            Some(time) => Some((4, Json::String(time))),
-            None => words(),
-        },
-        // A document is no value; the report carries it.
-        "ED" => None,
-        _ => words(),
-    }
-}
-
-/// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).
-fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
-    let comparator = value.component(1).trimmed();
-    let comparator = match &*comparator {
-        "" | "=" => None,
-        "<" | ">" | "<=" | ">=" => Some(comparator.into_owned()),
-        _ => return None,
-    };
-    let first = plain_number(&value.component(2).trimmed());
-    let second = plain_number(&value.component(4).trimmed());
-    match (&*value.component(3).trimmed(), first, second) {
-        ("", Some(number), None) => Some((0, quantity(number, unit, comparator.as_deref()))),
-        ("-", Some(low), Some(high)) if comparator.is_none() => {
-            let range = Json::object([("low", quantity(low, unit, None)), ("high", quantity(high, unit, None))]);
-            Some((5, range))
-        }
-        (":" | "/", Some(top), Some(bottom)) if comparator.is_none() => {
-            let ratio =
-                Json::object([("numerator", quantity(top, unit, None)), ("denominator", quantity(bottom, None, None))]);
-            Some((6, ratio))
-        }
-        _ => None,
-    }
-}
-
-fn time_of_day(text: &str) -> Option<String> {
-    let digits: Vec<u8> = text.bytes().take_while(u8::is_ascii_digit).collect();
-    let two = |at: usize| -> Option<u8> { Some((digits.get(at)? - b'0') * 10 + (digits.get(at + 1)? - b'0')) };
-    let (hour, minute, second) = (two(0)?, two(2)?, two(4).unwrap_or(0));
-    (hour < 24 && minute < 60 && second < 60).then(|| format!("{hour:02}:{minute:02}:{second:02}"))
-}
-
-/// ED: type, encoding and data, decoded once (mapping-pitfalls 13).
-pub(super) fn attachment(value: Value<'_>, title: Option<Json>) -> Result<Option<(Json, Blob)>, &'static str> {
-    let data = value.component(5);
-    if !data.is_valued() {
-        return Ok(None);
-    }
-    let content_type = media_type(&value.component(2).trimmed(), &value.component(3).trimmed())
-        .ok_or(".2 and .3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
-    let encoding = value.component(4).trimmed().to_uppercase();
-    let bytes = match encoding.as_str() {
-        "BASE64" => decode_base64(data.raw()).ok_or(".5 is not valid Base64")?,
-        "HEX" => decode_hex(data.raw()).ok_or(".5 is not valid hexadecimal")?,
-        "A" | "" => Bytes::from(data.formatted().into_owned().into_bytes()),
-        _ => return Err(".4 (encoding) must be Base64, Hex or A"),
-    };
-    let blob = Blob { id: sha256_hex(&[content_type.as_bytes(), b"\0", &bytes]), content_type, bytes };
-    let mut members = vec![
-        ("contentType", Json::String(blob.content_type.clone().into_owned())),
-        ("url", Json::String(format!("Binary/{}", blob.id))),
-    ];
-    members.extend(Json::number(&blob.bytes.len().to_string()).map(|size| ("size", size)));
-    members.extend(title.map(|title| ("title", title)));
-    Ok(Some((Json::object(members), blob)))
-}
-
-/// The media type of ED components 2 and 3, as senders really write them.
-fn media_type(kind: &str, subtype: &str) -> Option<Cow<'static, str>> {
-    let (kind, subtype) = (kind.to_uppercase(), subtype.to_uppercase());
-    let name = if subtype.is_empty() { kind.rsplit('/').next().unwrap_or_default() } else { subtype.as_str() };
-    let known = match name {
-        "PDF" => "application/pdf",
-        "HTML" | "HTM" | "X-HL7-CDA-LEVEL-ONE" => "text/html",
-        "MSWORD" | "DOC" => "application/msword",
-        "DOCX" | "VND.OPENXMLFORMATS-OFFICEDOCUMENT.WORDPROCESSINGML.DOCUMENT" => {
-            "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-        }
-        "RTF" => "application/rtf",
-        "PLAIN" | "TXT" | "TEXT" => "text/plain",
-        "XML" => "application/xml",
-        "JPEG" | "JPG" => "image/jpeg",
-        "PNG" => "image/png",
-        "GIF" => "image/gif",
-        "TIFF" | "TIF" => "image/tiff",
-        "DICOM" => "application/dicom",
-        _ => return None,
-    };
-    Some(Cow::Borrowed(known))
-}
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// Base64, with the line ends senders put into it.
-fn decode_base64(raw: &[u8]) -> Option<Bytes> {
-    let clean = without_breaks(raw);
-    BASE64.decode(&*clean).ok().map(Bytes::from)
-}
-
-/// Hexadecimal digits, blanks between them ignored.
-fn decode_hex(raw: &[u8]) -> Option<Bytes> {
-    let clean = without_breaks(raw);
-    let digits: Option<Vec<u8>> = clean.iter().map(|&byte| char::from(byte).to_digit(16).map(|d| d as u8)).collect();
-    let digits = digits?;
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
-/// Bytes without blanks, line ends and `\.br\`; borrowed when there are none.
-fn without_breaks(raw: &[u8]) -> Cow<'_, [u8]> {
-    if !raw.iter().any(|byte| byte.is_ascii_whitespace() || *byte == b'\\') {
-        return Cow::Borrowed(raw);
-    }
-    let mut clean = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((&byte, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(br"\.br\") {
-            rest = after;
-            continue;
-        }
-        if !byte.is_ascii_whitespace() {
-            clean.push(byte);
-        }
-        rest = after;
-    }
-    Cow::Owned(clean)
-}
-
 /// True when `conversion` can fill an element of this type.
 pub(super) fn fits(conversion: Conversion, type_name: &str, primitive: Option<Primitive>) -> bool {
     conversion.doc().makes.contains(&primitive.map_or(type_name, |primitive| primitive.name()))
@@ -604,6 +419,8 @@ pub(super) fn fits(conversion: Conversion, type_name: &str, primitive: Option<Pr
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use bytes::Bytes;
+
     use crate::hl7v2::{Message, ParseOptions};
 
     fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {

@@ -1,0 +1,188 @@
+//! Reads HL7 paths, keys, conditions and checks of a mapping file, each with the place of what is wrong.
+//!
+//! Remembers every path that is read, so that unread fields can be told.
+
+use super::Compiler;
+use crate::hl7v2::{Path, SegmentName};
+use crate::mapping::plan::{Check, Condition, KeyPart, Pattern};
+use crate::source::{self, Place, Table, Value};
+
+impl Compiler<'_> {
+    /// `checks = "name"`, `["name", { … }]` or a list of tables.
+    pub(super) fn checks_of(&mut self, value: &Value) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for item in source::one_or_many(value) {
+            if let Some(name) = item.as_text() {
+                checks.extend(self.named_checks(name, &item.place, &[]));
+                continue;
+            }
+            let Some(mut table) = item.as_table() else {
+                self.problems.at(&item.place, "a check must be a table or the name of checks");
+                continue;
+            };
+            let each = self.each(&mut table);
+            if let Some((name, place)) = table.text("use", self.problems) {
+                table.finish(self.problems);
+                checks.extend(self.named_checks(&name, &place, &each));
+                continue;
+            }
+            let conditions = self.conditions(&mut table, "if");
+            if conditions.is_empty() {
+                self.problems.hint(&item.place, "`if` is missing", "say when the message is refused");
+            }
+            let refusal = table.required_text("refuse", self.problems);
+            table.finish(self.problems);
+            if let Some((refusal, _)) = refusal {
+                checks.push(Check { each, conditions, refusal });
+            }
+        }
+        checks
+    }
+
+    pub(super) fn named_checks(&mut self, name: &str, place: &Place, each: &[SegmentName]) -> Vec<Check> {
+        let Some((_, value)) = self.checks.get(name).cloned() else {
+            let hint = self.near(name, self.checks.keys());
+            self.problems.hint(place, format!("there are no checks `{name}`"), hint);
+            return Vec::new();
+        };
+        let mut checks = self.checks_of(&value);
+        for check in &mut checks {
+            check.each.splice(0..0, each.iter().copied());
+        }
+        checks
+    }
+
+    pub(super) fn each(&mut self, table: &mut Table) -> Vec<SegmentName> {
+        let Some((text, place)) = table.text("each", self.problems) else { return Vec::new() };
+        self.grouped = true;
+        text.split('/').filter_map(|name| self.segment(name, &place)).collect()
+    }
+
+    pub(super) fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
+        match SegmentName::parse(name) {
+            Some(name) => Some(name),
+            None => {
+                let hint = "three characters, e.g. `OBX`; `OBR/OBX` for the OBX of each OBR";
+                self.problems.hint(place, format!("`{name}` is no segment name"), hint);
+                None
+            }
+        }
+    }
+
+    pub(super) fn conditions(&mut self, table: &mut Table, name: &'static str) -> Vec<Condition> {
+        table.tables(name, self.problems).into_iter().filter_map(|condition| self.condition(condition)).collect()
+    }
+
+    pub(super) fn condition(&mut self, mut table: Table) -> Option<Condition> {
+        let place = table.place().clone();
+        let condition = if let Some(given) = table.text("valued", self.problems) {
+            match SegmentName::parse(&given.0) {
+                Some(segment) => Some(Condition::SegmentValued(segment)),
+                None => self.path(&given).map(Condition::Valued),
+            }
+        } else if let Some(given) = table.text("absent", self.problems) {
+            self.path(&given).map(Condition::Absent)
+        } else if let Some(given) = table.text("path", self.problems) {
+            let path = self.path(&given);
+            let within: Vec<String> = table.texts("in", self.problems).into_iter().map(|text| text.0).collect();
+            let without: Vec<String> = table.texts("not-in", self.problems).into_iter().map(|text| text.0).collect();
+            match (within.is_empty(), without.is_empty()) {
+                (false, true) => path.map(|path| Condition::In(path, within)),
+                (true, false) => path.map(|path| Condition::NotIn(path, without)),
+                _ => {
+                    self.problems.hint(&place, "`path` needs `in` or `not-in`", "add e.g. `in = [\"R\"]`");
+                    None
+                }
+            }
+        } else if let Some((name, place)) = table.text("count", self.problems) {
+            let below = table.integer("below", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
+            let above = table.integer("above", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
+            self.segment(&name, &place).map(|segment| Condition::Count { segment, below, above })
+        } else if let Some((name, place)) = table.text("pattern", self.problems) {
+            self.grouped = true;
+            match name.as_str() {
+                "textual-report" => Some(Condition::Pattern(Pattern::TextualReport)),
+                "collection" => Some(Condition::Pattern(Pattern::Collection)),
+                _ => {
+                    let hint = "`textual-report` or `collection`";
+                    self.problems.hint(&place, format!("unknown pattern `{name}`"), hint);
+                    None
+                }
+            }
+        } else {
+            let paths = self.paths(&mut table, "differ");
+            if paths.is_empty() {
+                let hint = "use valued, absent, path with in or not-in, differ, count or pattern";
+                self.problems.hint(&place, "a condition says nothing", hint);
+                return None;
+            }
+            Some(Condition::Differ(paths))
+        };
+        table.finish(self.problems);
+        condition
+    }
+
+    pub(super) fn paths(&mut self, table: &mut Table, name: &'static str) -> Vec<Path> {
+        table.texts(name, self.problems).iter().filter_map(|given| self.path(given)).collect()
+    }
+
+    pub(super) fn path(&mut self, (text, place): &(String, Place)) -> Option<Path> {
+        match Path::parse(text) {
+            Ok(path) if path.segment.is_some() => {
+                self.reads_path(&path);
+                Some(path)
+            }
+            Ok(_) => {
+                self.problems.hint(place, format!("`{text}` names no segment"), "write e.g. `PID-5.1`");
+                None
+            }
+            Err(error) => {
+                // The text stands between quotes, so its first byte is one after the start of the value.
+                let start = (place.span.start + 1 + error.offset).min(place.span.end);
+                let at = Place { source: place.source.clone(), span: start..place.span.end };
+                self.problems.hint(&at, format!("`{text}` is no HL7 path: {}", error.message), error.hint);
+                None
+            }
+        }
+    }
+
+    /// A path that a conversion reads of itself.
+    pub(super) fn implied(&mut self, text: &'static str, place: &Place) -> Option<Path> {
+        self.path(&(text.to_owned(), place.clone()))
+    }
+
+    pub(super) fn reads_path(&mut self, path: &Path) {
+        if let Some(segment) = path.segment {
+            self.reads.push((segment, path.field, path.component.unwrap_or(0)));
+        }
+    }
+
+    /// `"SCH-1.1"`, or a list of parts, each a path or a list of alternatives; `?` marks a part that may be empty.
+    pub(super) fn key(&mut self, value: &Value, labels: &[(String, Place)]) -> Vec<KeyPart> {
+        let parts = source::one_or_many(value);
+        let mut key = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let mut optional = false;
+            let mut paths = Vec::new();
+            for (text, place) in source::texts("key", part, self.problems) {
+                optional |= text.ends_with('?');
+                paths.extend(self.path(&(text.trim_end_matches('?').to_owned(), place)));
+            }
+            let label = labels.get(index).map_or_else(|| "key".to_owned(), |label| label.0.clone());
+            key.push(KeyPart { paths, optional, label });
+        }
+        key
+    }
+}
+
+impl Condition {
+    pub(super) fn paths(&self) -> &[Path] {
+        match self {
+            Condition::Valued(path) | Condition::Absent(path) | Condition::In(path, _) | Condition::NotIn(path, _) => {
+                std::slice::from_ref(path)
+            }
+            Condition::Differ(paths) => paths,
+            Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Pattern(_) => &[],
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Reads rows: the element each fills, where its value comes from, and whether the two fit.
+//!
+//! A row that compiles makes a value of the right type, whatever a message holds.
+
+use super::Compiler;
+use crate::fhir::{self, Json, Kind, Primitive, Type};
+use crate::hl7v2::Path;
+use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
+use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Row, Source as RowSource};
+use crate::record::{ElementPath, Step};
+use crate::source::{self, Place, Table, Value};
+
+impl Compiler<'_> {
+    /// The compiled rows of a name for elements of one type.
+    pub(super) fn block_of(&mut self, (name, place): &(String, Place), type_name: &'static str) -> Option<BlockId> {
+        self.used.insert(name.clone());
+        if let Some(&block) = self.compiled.get(&(name.clone(), type_name)) {
+            // What an earlier message read through these rows is read again here.
+            self.reads_again(block);
+            return Some(block);
+        }
+        let mut rows = self.rows_of(name, place, type_name)?;
+        // Rows for one element share its path, so that a translation need not compare paths step by step.
+        for index in 1..rows.len() {
+            let (earlier, later) = rows.split_at_mut(index);
+            if let Some(same) = earlier.iter().find(|row| row.path == later[0].path) {
+                later[0].path = same.path.clone();
+            }
+        }
+        self.blocks.push(rows);
+        let block = self.blocks.len() - 1;
+        self.compiled.insert((name.clone(), type_name), block);
+        Some(block)
+    }
+
+    fn reads_again(&mut self, block: BlockId) {
+        let mut open = vec![block];
+        let mut paths = Vec::new();
+        while let Some(block) = open.pop() {
+            for row in &self.blocks[block] {
+                self.grouped |= !row.each.is_empty() || matches!(row.source, RowSource::Lines(_));
+                paths.extend(row.paths().cloned());
+                if let Op::Block(inner) = row.op {
+                    open.push(inner);
+                }
+            }
+        }
+        paths.iter().for_each(|path| self.reads_path(path));
+    }
+
+    fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<Row>> {
+        let Some((_, value)) = self.rows.get(name).cloned() else {
+            let hint = self.near(name, self.rows.keys());
+            self.problems.hint(place, format!("there are no rows `{name}`"), hint);
+            return None;
+        };
+        if self.open.iter().any(|open| open == name) {
+            self.problems.at(place, format!("rows `{name}` contain themselves"));
+            return None;
+        }
+        self.open.push(name.to_owned());
+        let mut rows = Vec::new();
+        for item in source::one_or_many(&value) {
+            match item.as_table() {
+                Some(table) => rows.extend(self.row(table, type_name)),
+                None => self.problems.at(&item.place, "a row must be a table, e.g. `{ to = \"…\", from = \"…\" }`"),
+            }
+        }
+        self.open.pop();
+        Some(rows)
+    }
+
+    fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<Row> {
+        let place = table.place().clone();
+        if let Some((name, at)) = table.text("use", self.problems) {
+            table.finish(self.problems);
+            self.used.insert(name.clone());
+            return self.rows_of(&name, &at, type_name).unwrap_or_default();
+        }
+        let each = self.each(&mut table);
+        let when = self.conditions(&mut table, "when");
+        let unless = self.conditions(&mut table, "unless");
+        let from = self.paths(&mut table, "from");
+        let lines = self.paths(&mut table, "lines");
+        let source = match (from.is_empty(), lines.is_empty()) {
+            (false, true) => RowSource::First(from),
+            (true, false) => {
+                self.grouped = true;
+                RowSource::Lines(lines)
+            }
+            (true, true) => RowSource::Nothing,
+            (false, false) => {
+                self.problems.hint(&place, "`from` and `lines` exclude each other", "keep one of them");
+                RowSource::Nothing
+            }
+        };
+        let need = match table.text("need", self.problems) {
+            None => Need::Never,
+            Some((text, _)) if text == "create" => Need::Create,
+            Some((text, _)) if text == "always" => Need::Always,
+            Some((text, at)) => {
+                self.problems.hint(&at, format!("unknown need `{text}`"), "`create` or `always`");
+                Need::Never
+            }
+        };
+        let label = table.text("label", self.problems).map(|given| given.0).unwrap_or_default();
+        let missing = table.text("missing", self.problems).map(|given| given.0);
+        let null_deletes = match table.text("null", self.problems) {
+            None => false,
+            Some((text, _)) if text == "delete" => true,
+            Some((text, _)) if text == "keep" => false,
+            Some((text, at)) => {
+                self.problems.hint(&at, format!("unknown null `{text}`"), "`delete` or `keep`");
+                false
+            }
+        };
+        let to = table.required_text("to", self.problems);
+        let named = table.text("as", self.problems);
+        let conversion = match named {
+            None => Some(Conversion::Text),
+            Some((name, at)) => match Conversion::named(&name) {
+                Some(conversion) => Some(conversion),
+                None => {
+                    let names = convert::CONVERSIONS.iter().map(|doc| doc.name);
+                    let hint = match source::nearest(&name, names.clone()) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
+                    };
+                    self.problems.hint(&at, format!("unknown conversion `{name}`"), hint);
+                    None
+                }
+            },
+        };
+        let (Some((to, to_place)), Some(conversion)) = (to, conversion) else { return Vec::new() };
+        let Some((path, target)) = self.target(&to, &to_place, type_name, conversion) else { return Vec::new() };
+        let op = self.op(&mut table, &source, conversion, &target, &to_place);
+        table.finish(self.problems);
+        let Some(op) = op else { return Vec::new() };
+        let many = target.many && path.last().is_some_and(|step| step.index.is_none());
+        vec![Row { path, many, each, when, unless, source, op, need, label, missing, null_deletes, place }]
+    }
+
+    /// The element a row fills; for an Observation's value the choice is made per message.
+    fn target(
+        &mut self,
+        to: &str,
+        place: &Place,
+        type_name: &'static str,
+        conversion: Conversion,
+    ) -> Option<(ElementPath, Target)> {
+        if conversion == Conversion::ObservationValue {
+            if to != "value" {
+                let hint = "write `to = \"value\"`";
+                self.problems.hint(place, "`observation-value` fills the value of an Observation", hint);
+                return None;
+            }
+            let (path, _) = self.element_path(VALUE_ELEMENTS[0], place, type_name)?;
+            return Some((
+                path,
+                Target { many: false, type_name: "Observation.value[x]", primitive: None, binding: None },
+            ));
+        }
+        let (path, element) = self.element_path(to, place, type_name)?;
+        let primitive = match element.kind() {
+            Kind::Primitive(primitive) => Some(primitive),
+            _ => None,
+        };
+        let binding = element.binding();
+        Some((path, Target { many: element.many(), type_name: element.type_name(), primitive, binding }))
+    }
+
+    /// Resolves `name.given[0]` below a type.
+    pub(super) fn element_path(
+        &mut self,
+        to: &str,
+        place: &Place,
+        type_name: &'static str,
+    ) -> Option<(ElementPath, &'static fhir::Element)> {
+        let mut names = Vec::new();
+        let mut indexes = Vec::new();
+        for step in to.split('.') {
+            let (name, index) = match step.split_once('[') {
+                None => (step, None),
+                Some((name, rest)) => match rest.strip_suffix(']').and_then(|digits| digits.parse::<usize>().ok()) {
+                    Some(index) if index < 100 => (name, Some(index)),
+                    _ => {
+                        self.problems.hint(place, format!("`{step}` has no valid index"), "write e.g. `given[0]`");
+                        return None;
+                    }
+                },
+            };
+            names.push(name);
+            indexes.push(index);
+        }
+        let elements = match fhir::r4().resolve(type_name, &names.join(".")) {
+            Ok(elements) => elements,
+            Err(error) => {
+                let message = format!("{} has no element `{}`", error.in_type, error.step);
+                match error.suggestion {
+                    Some(near) => self.problems.hint(place, message, format!("did you mean `{near}`?")),
+                    None => {
+                        let known: Vec<&str> = fhir::r4()
+                            .type_named(error.in_type)
+                            .map(|kind: &Type| kind.elements().iter().map(|element| element.name()).collect())
+                            .unwrap_or_default();
+                        self.problems.hint(place, message, format!("it has: {}", known.join(", ")));
+                    }
+                }
+                return None;
+            }
+        };
+        let steps: Vec<Step> = elements
+            .iter()
+            .zip(&indexes)
+            .map(|(element, index)| Step {
+                name: element.name(),
+                many: element.many(),
+                index: *index,
+                choice: element.choice(),
+            })
+            .collect();
+        if let Some(step) = steps.iter().find(|step| step.index.is_some() && !step.many) {
+            self.problems.hint(place, format!("`{}` does not repeat", step.name), "leave the index out");
+            return None;
+        }
+        let last = elements.last().copied()?;
+        Some((steps.into(), last))
+    }
+
+    fn op(
+        &mut self,
+        table: &mut Table,
+        source: &RowSource,
+        conversion: Conversion,
+        target: &Target,
+        place: &Place,
+    ) -> Option<Op> {
+        let default = table.text("default", self.problems);
+        let otherwise = table.text("otherwise", self.problems);
+        if let Some(value) = table.take("value") {
+            return self.constant(&value, target).map(Op::Constant);
+        }
+        if let Some(rows) = table.text("rows", self.problems) {
+            if target.primitive.is_some() {
+                self.problems.at(place, format!("a {} takes a value, not rows", target.type_name));
+                return None;
+            }
+            return self.block_of(&rows, target.type_name).map(Op::Block);
+        }
+        if let Some((resource, at)) = table.text("refer", self.problems) {
+            if target.type_name != "Reference" {
+                let message = format!("`refer` fills a Reference, and this is a {}", target.type_name);
+                self.problems.at(place, message);
+                return None;
+            }
+            if resource == "patient" {
+                return Some(Op::Patient);
+            }
+            let resource = self.resource(&resource, &at);
+            let Some(key) = table.take("key") else {
+                self.problems.hint(&at, "`refer` needs the `key` of what it refers to", "the same as in its write");
+                return None;
+            };
+            let key = self.key(&key, &[]);
+            return Some(Op::Refer { resource: resource?, key });
+        }
+        if matches!(source, RowSource::Nothing) {
+            let hint = "add `from`, `lines`, `value`, `rows` or `refer`";
+            self.problems.hint(place, "the row has no source", hint);
+            return None;
+        }
+        if let Some((name, at)) = table.text("codes", self.problems) {
+            return self.codes(&name, &at, target, default, otherwise);
+        }
+        if conversion == Conversion::ObservationValue {
+            let elements: Vec<ElementPath> = VALUE_ELEMENTS
+                .iter()
+                .filter_map(|name| Some(self.element_path(name, place, "Observation")?.0))
+                .collect();
+            let paths = [self.implied("OBX-2", place)?, self.implied("OBX-6", place)?];
+            return Some(Op::ObservationValue { elements, paths });
+        }
+        if !convert::fits(conversion, target.type_name, target.primitive) {
+            let doc = conversion.doc();
+            let fitting: Vec<&str> = convert::CONVERSIONS
+                .iter()
+                .filter(|doc| doc.makes.contains(&target.primitive.map_or(target.type_name, Primitive::name)))
+                .map(|doc| doc.name)
+                .collect();
+            let message =
+                format!("`{}` makes {}, and this is a {}", doc.name, doc.makes.join(" or "), target.type_name);
+            let hint = match fitting[..] {
+                [] => "fill its elements one by one, or by `rows` or `codes`".to_owned(),
+                _ => format!("fitting here: {}", fitting.join(", ")),
+            };
+            self.problems.hint(place, message, hint);
+            return None;
+        }
+        if conversion == Conversion::Text && target.binding.is_some() {
+            let message = format!("a {} with a required binding needs a code set", target.type_name);
+            self.problems.hint(place, message, "add `codes = \"…\"`");
+            return None;
+        }
+        let with = table.text("with", self.problems).map(|given| given.0);
+        let mut paths = self.paths(table, "title");
+        if conversion == Conversion::EndOfAppointment {
+            for path in ["SCH-11.4", "SCH-9.1", "SCH-10.1"] {
+                paths.extend(self.implied(path, place));
+            }
+        }
+        let default = default.map(|(text, _)| Json::string(text));
+        Some(Op::Convert { conversion, argument: Argument { with, paths }, default })
+    }
+
+    fn constant(&mut self, value: &Value, target: &Target) -> Option<Json> {
+        let made = match target.primitive {
+            Some(Primitive::Boolean) => value.as_boolean().map(Json::Bool),
+            Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
+                value.as_integer().and_then(|number| Json::number(&number.to_string()))
+            }
+            Some(_) => value.as_text().map(Json::string),
+            None => None,
+        };
+        let Some(made) = made else {
+            self.problems.at(&value.place, format!("this value does not fit a {}", target.type_name));
+            return None;
+        };
+        if let Some(text) = made.as_str()
+            && !self.bound(text, target, &value.place)
+        {
+            return None;
+        }
+        Some(made)
+    }
+
+    /// Checks a code against the required binding of its element.
+    fn bound(&mut self, code: &str, target: &Target, place: &Place) -> bool {
+        let Some(codes) = target.binding else { return true };
+        if codes.contains(&code) {
+            return true;
+        }
+        let hint = match source::nearest(code, codes.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of: {}", codes.join(", ")),
+        };
+        self.problems.hint(place, format!("`{code}` is not in the required value set of this element"), hint);
+        false
+    }
+
+    fn codes(
+        &mut self,
+        name: &str,
+        place: &Place,
+        target: &Target,
+        default: Option<(String, Place)>,
+        otherwise: Option<(String, Place)>,
+    ) -> Option<Op> {
+        let Some(set) = self.library.codes.get(name).cloned() else {
+            let hint = self.near(name, self.library.codes.keys());
+            self.problems.hint(place, format!("there is no code set `{name}`"), hint);
+            return None;
+        };
+        let shape = match (target.type_name, target.primitive) {
+            ("Coding", _) => CodeShape::Coding,
+            ("CodeableConcept", _) => CodeShape::CodeableConcept,
+            (_, Some(Primitive::Code | Primitive::String | Primitive::Uri)) => CodeShape::Code,
+            _ => {
+                let message =
+                    format!("a code set fills a code, Coding or CodeableConcept, and this is a {}", target.type_name);
+                self.problems.at(place, message);
+                return None;
+            }
+        };
+        if shape == CodeShape::Code {
+            for (code, entry) in set.entries() {
+                if target.binding.is_some_and(|codes| !codes.contains(&entry.value.as_str())) {
+                    let value = entry.value.clone();
+                    let message =
+                        format!("code set `{name}` turns `{code}` into `{value}`, which this element cannot have");
+                    self.problems.at(place, message);
+                }
+            }
+        }
+        for (text, at) in default.iter().chain(&otherwise) {
+            if set.get(text).is_none() && (shape != CodeShape::Code || !self.bound(text, target, at)) {
+                if shape != CodeShape::Code {
+                    self.problems.at(at, format!("`{text}` is not in code set `{name}`"));
+                }
+                return None;
+            }
+        }
+        Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0) })
+    }
+}
+
+/// The element a row fills.
+struct Target {
+    many: bool,
+    type_name: &'static str,
+    primitive: Option<Primitive>,
+    binding: Option<&'static [&'static str]>,
+}
+
+impl Row {
+    /// Every path the row reads.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let own: &[Path] = match &self.source {
+            RowSource::Nothing => &[],
+            RowSource::First(paths) | RowSource::Lines(paths) => paths,
+        };
+        let conditions = self.when.iter().chain(&self.unless).flat_map(Condition::paths);
+        let more: Vec<&Path> = match &self.op {
+            Op::Convert { argument, .. } => argument.paths.iter().collect(),
+            Op::ObservationValue { paths, .. } => paths.iter().collect(),
+            Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
+            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Patient => Vec::new(),
+        };
+        own.iter().chain(conditions).chain(more)
+    }
+}

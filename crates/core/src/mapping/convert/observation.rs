@@ -1,0 +1,104 @@
+//! OBX-5 by OBX-2: quantities, ranges, ratios, codes, times, text (mapping-pitfalls 11).
+//!
+//! A number keeps the digits its sender wrote; what is no number stays text.
+
+use super::{coded, coding_system, collapse, plain_number, printable, text, timestamp};
+use crate::fhir::Json;
+use crate::hl7v2::{Value, Zone};
+
+/// Quantity of a number and the unit in OBX-6.
+fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
+    let mut members = vec![("value", number)];
+    if let Some(comparator) = comparator {
+        members.push(("comparator", Json::string(comparator)));
+    }
+    if let Some(unit) = unit.filter(Value::is_valued) {
+        let code = unit.component(1).trimmed();
+        members.extend(text(unit.component(2)).or_else(|| text(unit.component(1))).map(|words| ("unit", words)));
+        if !code.is_empty()
+            && let Some(system) = coding_system(&unit.component(3).trimmed())
+        {
+            members.push(("system", Json::String(system.into_owned())));
+            members.push(("code", Json::String(collapse(&code))));
+        }
+    }
+    Json::object(members)
+}
+
+/// What an Observation's value became: the index of the element among [`VALUE_ELEMENTS`], and its content.
+pub(in crate::mapping) const VALUE_ELEMENTS: [&str; 7] =
+    ["valueQuantity", "valueCodeableConcept", "valueString", "valueDateTime", "valueTime", "valueRange", "valueRatio"];
+
+/// OBX-5 by OBX-2 (mapping-pitfalls 11); `lines` is the text when it is text.
+pub(in crate::mapping) fn observation_value(
+    value: Value<'_>,
+    value_type: &str,
+    unit: Option<Value<'_>>,
+    zone: &Zone,
+) -> Option<(usize, Json)> {
+    let words = || {
+        let lines: Vec<String> = value.repetitions().map(|line| printable(&line.formatted())).collect();
+        let joined = lines.join("\n");
+        let joined = joined.trim_end();
+        (!joined.trim().is_empty()).then(|| (2, Json::string(joined)))
+    };
+    if !value.is_valued() {
+        return None;
+    }
+    let first = value.repetition(1);
+    match value_type {
+        "NM" => match plain_number(&first.trimmed()) {
+            Some(number) => Some((0, quantity(number, unit, None))),
+            None => words(),
+        },
+        "ST" if unit.is_some_and(|unit| unit.is_valued()) => match plain_number(&value.trimmed()) {
+            Some(number) => Some((0, quantity(number, unit, None))),
+            None => words(),
+        },
+        "SN" => structured_numeric(first, unit).or_else(words),
+        "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first).map(|concept| (1, concept)),
+        "DT" | "TS" | "DTM" => match timestamp(first) {
+            Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
+            Ok(None) | Err(_) => words(),
+        },
+        "TM" => match time_of_day(&first.trimmed()) {
+            Some(time) => Some((4, Json::String(time))),
+            None => words(),
+        },
+        // A document is no value; the report carries it.
+        "ED" => None,
+        _ => words(),
+    }
+}
+
+/// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).
+fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+    let comparator = value.component(1).trimmed();
+    let comparator = match &*comparator {
+        "" | "=" => None,
+        "<" | ">" | "<=" | ">=" => Some(comparator.into_owned()),
+        _ => return None,
+    };
+    let first = plain_number(&value.component(2).trimmed());
+    let second = plain_number(&value.component(4).trimmed());
+    match (&*value.component(3).trimmed(), first, second) {
+        ("", Some(number), None) => Some((0, quantity(number, unit, comparator.as_deref()))),
+        ("-", Some(low), Some(high)) if comparator.is_none() => {
+            let range = Json::object([("low", quantity(low, unit, None)), ("high", quantity(high, unit, None))]);
+            Some((5, range))
+        }
+        (":" | "/", Some(top), Some(bottom)) if comparator.is_none() => {
+            let ratio =
+                Json::object([("numerator", quantity(top, unit, None)), ("denominator", quantity(bottom, None, None))]);
+            Some((6, ratio))
+        }
+        _ => None,
+    }
+}
+
+fn time_of_day(text: &str) -> Option<String> {
+    let digits: Vec<u8> = text.bytes().take_while(u8::is_ascii_digit).collect();
+    let two = |at: usize| -> Option<u8> { Some((digits.get(at)? - b'0') * 10 + (digits.get(at + 1)? - b'0')) };
+    let (hour, minute, second) = (two(0)?, two(2)?, two(4).unwrap_or(0));
+    (hour < 24 && minute < 60 && second < 60).then(|| format!("{hour:02}:{minute:02}:{second:02}"))
+}
