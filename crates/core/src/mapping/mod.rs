@@ -10,6 +10,9 @@ mod identifiers;
 mod plan;
 mod translate;
 
+#[cfg(test)]
+mod tests;
+
 pub use codes::{CodeSet, Entry};
 pub use compile::{Library, compile};
 pub use convert::{CONVERSIONS, ConversionDoc};

@@ -13,6 +13,9 @@ pub mod team;
 mod update;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use decide::{ChangeKind, ChangeNote, Decision, Outcome, decide};
 pub use encounter::EventItem;
 pub use id::{ResourceId, sha256_hex};

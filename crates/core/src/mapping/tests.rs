@@ -1,0 +1,304 @@
+//! Mapping files with one fault each, and what messages become under small mappings.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fairway_care::{LabelSet, Organisation, Team, TeamKind};
+
+use super::*;
+use crate::fhir::Json;
+use crate::hl7v2::{Message, ParseOptions, Zone};
+use crate::record::{IdentifierKind, preview};
+use crate::source::{Problems, Source};
+
+const HEAD: &str = r#"profile = "phr"
+[[message]]
+events = ["ADT^A28"]
+patient = { policy = "merge", rows = "patient" }
+"#;
+
+fn library(files: &[(&str, &str)], codes: &[(&str, &str)]) -> (Library, Problems) {
+    let mut problems = Problems::default();
+    let sources = |files: &[(&str, &str)]| -> Vec<(String, Arc<Source>)> {
+        files
+            .iter()
+            .map(|(name, text)| {
+                ((*name).to_owned(), Arc::new(Source { name: (*name).to_owned(), text: (*text).to_owned() }))
+            })
+            .collect()
+    };
+    let library = Library::new(sources(files), sources(codes), &mut problems);
+    (library, problems)
+}
+
+/// The problems of a mapping whose text follows [`HEAD`].
+fn problems(text: &str) -> Vec<String> {
+    let codes = [("sex.csv", "code,value,system,display\nM,male,,\nX,mail,,\n")];
+    let (library, mut problems) = library(&[("m.toml", &format!("{HEAD}{text}"))], &codes);
+    let plan = compile(&library, "m", &mut problems);
+    let found: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
+    assert_eq!(plan.is_none(), !found.is_empty());
+    found
+}
+
+#[test]
+fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
+    let row = |row: &str| problems(&format!("[rows]\npatient = [\n  {row},\n]\n"));
+    assert_eq!(row(r#"{ to = "birthDate", from = "PID-7.1", as = "date" }"#), Vec::<String>::new());
+    for (given, expected) in [
+        (
+            r#"{ to = "birthDat", from = "PID-7.1" }"#,
+            "m.toml:7:10: Patient has no element `birthDat` (hint: did you mean `birthDate`?)",
+        ),
+        (
+            r#"{ to = "name.familiy", from = "PID-5.1" }"#,
+            "m.toml:7:10: HumanName has no element `familiy` (hint: did you mean `family`?)",
+        ),
+        (
+            r#"{ to = "birthDate", from = "PID-7.1", as = "date-time" }"#,
+            "m.toml:7:10: `date-time` makes dateTime, and this is a date (hint: fitting here: date)",
+        ),
+        (
+            r#"{ to = "active", from = "PID-7.1", as = "bolean" }"#,
+            "m.toml:7:43: unknown conversion `bolean` (hint: did you mean `boolean`?)",
+        ),
+        (
+            r#"{ to = "gender", from = "PID-8.1", codes = "sexx" }"#,
+            "m.toml:7:46: there is no code set `sexx` (hint: did you mean `sex`?)",
+        ),
+        (
+            r#"{ to = "gender", from = "PID-8.1", codes = "sex" }"#,
+            "m.toml:7:46: code set `sex` turns `X` into `mail`, which this element cannot have",
+        ),
+        (
+            r#"{ to = "gender", value = "mael" }"#,
+            "m.toml:7:28: `mael` is not in the required value set of this element (hint: did you mean `male`?)",
+        ),
+        (
+            r#"{ to = "gender", from = "PID-8.1" }"#,
+            "m.toml:7:10: a code with a required binding needs a code set (hint: add `codes = \"…\"`)",
+        ),
+        (r#"{ to = "active", value = "yes" }"#, "m.toml:7:28: this value does not fit a boolean"),
+        (
+            r#"{ to = "birthDate[1]", from = "PID-7.1", as = "date" }"#,
+            "m.toml:7:10: `birthDate` does not repeat (hint: leave the index out)",
+        ),
+        (
+            r#"{ to = "name.family", form = "PID-5.1" }"#,
+            "m.toml:7:10: the row has no source (hint: add `from`, `lines`, `value`, `rows` or `refer`)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", labl = "x" }"#,
+            "m.toml:7:43: unknown key `labl` (hint: did you mean `label`?)",
+        ),
+        (r#"{ to = "name", rows = "nobody" }"#, "m.toml:7:25: there are no rows `nobody` (hint: there are: patient)"),
+        (r#"{ to = "contact", rows = "patient" }"#, "m.toml:7:28: rows `patient` contain themselves"),
+        (
+            r#"{ to = "managingOrganization", refer = "Organisation", key = "PV1-3.4" }"#,
+            "m.toml:7:42: `Organisation` is no FHIR R4 resource type that Fairway knows (hint: did you mean `Organization`?)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", need = "often" }"#,
+            "m.toml:7:50: unknown need `often` (hint: `create` or `always`)",
+        ),
+        (r#"{ to = "name.family", from = "PID-5.1", when = { valued = "P" } }"#, "m.toml:7:62:"),
+        (r#"{ to = "name.family", from = ".1" }"#, "m.toml:7:32: `.1` names no segment (hint: write e.g. `PID-5.1`)"),
+    ] {
+        let found = row(given);
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{given}\n{expected}\n{found:#?}");
+    }
+    // A bad path points at the fault inside it.
+    let found = row(r#"{ to = "name.family", from = "PID-x.1" }"#);
+    assert!(found[0].starts_with("m.toml:7:3") && found[0].contains("is no HL7 path"), "{found:?}");
+}
+
+#[test]
+fn faults_of_writes_and_files() {
+    let rows = "[rows]\npatient = [{ to = \"active\", value = true }]\n";
+    let write =
+        |write: &str| problems(&format!("write = [{write}]\n{rows}a = [{{ to = \"status\", value = \"booked\" }}]\n"));
+    for (given, expected) in [
+        (
+            r#"{ resource = "Apointment", policy = "replace", key = "SCH-1.1", rows = "a" }"#,
+            "m.toml:5:23: `Apointment` is no FHIR R4 resource type that Fairway knows (hint: did you mean `Appointment`?)",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "upsert", key = "SCH-1.1", rows = "a" }"#,
+            "m.toml:5:47: unknown policy `upsert` (hint: `replace`, `merge`, `set`, `append` or `delete`)",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "replace", rows = "a" }"#,
+            "m.toml:5:10: `key` is missing: the sender's id",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "replace", key = "SCH-1.1", rows = "a" }"#,
+            "m.toml:5:10: no row fills `participant`, which FHIR requires of Appointment (hint: add a row with `to = \"participant\"`)",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "set", key = "SCH-1.1", rows = "a" }"#,
+            "m.toml:5:47: policy `set` needs `only`",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "append", key = "SCH-1.1", rows = "a" }"#,
+            "m.toml:5:47: policy `append` needs `item`",
+        ),
+    ] {
+        let found = write(given);
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{given}\n{expected}\n{found:#?}");
+    }
+    let unused = problems(&format!("{rows}spare = [{{ to = \"active\", value = true }}]\n"));
+    assert_eq!(unused, ["m.toml:7:1: rows `spare` are used nowhere (hint: use them or delete them)"]);
+    let include = problems(&format!("{rows}[extra]\n"));
+    assert!(include[0].starts_with("m.toml:7:2: unknown key `extra`"), "{include:?}");
+    let (library, mut problems) = library(&[("appointments.toml", HEAD)], &[]);
+    assert!(compile(&library, "apointments", &mut problems).is_none());
+    assert_eq!(
+        problems.into_vec()[0].to_string(),
+        "there is no mapping `apointments` (hint: did you mean `appointments`?)"
+    );
+}
+
+fn feed(text: &str) -> Feed {
+    let (library, mut problems) = library(&[("m.toml", text)], &[]);
+    let plan = compile(&library, "m", &mut problems);
+    assert_eq!(problems.into_vec(), []);
+    let team = Team::new("PRT", "Patient Record Team", TeamKind::PatientRecord, LabelSet::NONE);
+    Feed {
+        name: "test".into(),
+        plan: Arc::new(plan.unwrap()),
+        organisation: Arc::new(Organisation::new("R", "R", vec![team]).unwrap()),
+        identifiers: Arc::new([IdentifierType {
+            authority: None,
+            type_code: "MR".into(),
+            system: "urn:mr".into(),
+            kind: IdentifierKind::Local,
+            check: Check::None,
+        }]),
+        zone: Zone::named("Europe/London").unwrap(),
+        specialty_labels: Default::default(),
+        service_labels: Default::default(),
+        test_numbers_only: false,
+        production_only: false,
+    }
+}
+
+const ORU: &str = r#"profile = "phr"
+[[message]]
+events = ["ORU^R01"]
+patient = { policy = "match", rows = "patient" }
+write = [{ resource = "Observation", policy = "replace", each = "OBR/OBX", key = ["OBR-3.1", "OBX-3.1"], rows = "result" }]
+[rows]
+patient = [{ to = "active", value = true }]
+result = [
+  { to = "status", value = "final" },
+  { to = "code.text", from = "OBX-3.2" },
+  { to = "effectiveDateTime", from = ["OBX-14.1", "OBR-7.1"], as = "date-time", need = "always", missing = "No time" },
+  { to = "note.text", lines = ["NTE-3"] },
+  { to = "value", from = "OBX-5", as = "observation-value" },
+]
+"#;
+
+fn message(event: &str, segments: &str) -> Message {
+    let text = format!("MSH|^~\\&|A|B|C|D|20260101||{event}|1|P|2.4\rPID|||1^^^R^MR\r{segments}");
+    Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap()
+}
+
+fn resources(feed: &Feed, message: &Message) -> Vec<Json> {
+    preview(&translate(feed, message).unwrap().update).into_iter().map(|(_, _, json)| json).collect()
+}
+
+#[test]
+fn a_result_never_borrows_from_another_order() {
+    let feed = feed(ORU);
+    let both = message(
+        "ORU^R01",
+        "ORC|RE\rOBR|1||F1||||202601010800\rNTE|1||of the order\rOBX|1|NM|A^a||1\rNTE|1||of a\rOBX|2|NM|B^b||2\r\
+         OBR|2||F2||||202601020900\rOBX|1|NM|C^c||3|||||||||202601030700\rNTE|1||of c~second line\r",
+    );
+    let found = resources(&feed, &both);
+    let row = |index: usize, path: &str| found[index].str_at(path).map(str::to_owned);
+    assert_eq!(found.len(), 4);
+    assert_eq!((row(1, "code.text"), row(1, "note[0].text")), (Some("a".into()), Some("of a".into())));
+    assert_eq!((row(2, "code.text"), row(2, "note[0].text")), (Some("b".into()), None));
+    assert_eq!((row(3, "code.text"), row(3, "note[0].text")), (Some("c".into()), Some("of c\nsecond line".into())));
+    assert_eq!(row(1, "effectiveDateTime").unwrap(), "2026-01-01T08:00:00+00:00");
+    assert_eq!(row(2, "effectiveDateTime").unwrap(), "2026-01-01T08:00:00+00:00");
+    assert_eq!(row(3, "effectiveDateTime").unwrap(), "2026-01-03T07:00:00+00:00");
+    // The second order has no time of its own and does not take the first one's.
+    let without = message("ORU^R01", "OBR|1||F1||||202601010800\rOBX|1|NM|A^a||1\rOBR|2||F2\rOBX|1|NM|B^b||2\r");
+    assert_eq!(translate(&feed, &without).unwrap_err().0, "OBR[2].OBX[1]: No time");
+}
+
+#[test]
+fn one_message_is_about_one_patient() {
+    let feed = feed(ORU);
+    let two =
+        message("ORU^R01", "OBR|1||F1||||2026\rOBX|1|NM|A^a||1\rPID|||2^^^R^MR\rOBR|1||F2||||2026\rOBX|1|NM|A^a||1\r");
+    assert!(translate(&feed, &two).unwrap_err().0.starts_with("PID[2]:"));
+}
+
+#[test]
+fn blank_null_and_default() {
+    let feed = feed(
+        r#"profile = "phr"
+[[message]]
+events = ["ADT^A28"]
+patient = { policy = "merge", rows = "patient" }
+[rows]
+patient = [
+  { to = "name.family", from = "PID-5.1" },
+  { to = "birthDate", from = "PID-7.1", as = "date", null = "delete" },
+  { to = "name.text", from = "PID-5.9", default = "someone" },
+]
+"#,
+    );
+    let shown = |segments: &str| -> Vec<String> {
+        let text = format!("MSH|^~\\&|A|B|C|D|20260101||ADT^A28|1|P|2.4\r{segments}");
+        let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
+        let update = translate(&feed, &message).unwrap().update;
+        update
+            .patient
+            .assignments
+            .iter()
+            .map(|one| {
+                let path: Vec<&str> = one.path.iter().map(|step| step.name).collect();
+                let value = one.value.as_ref().map_or("deleted".to_owned(), ToString::to_string);
+                format!("{} {value}{}", path.join("."), if one.is_default { " by default" } else { "" })
+            })
+            .collect()
+    };
+    assert_eq!(shown("PID|||1^^^R^MR\r"), ["name.text \"someone\" by default"]);
+    assert_eq!(shown("PID|||1^^^R^MR||\"\"||\"\"\r"), ["birthDate deleted", "name.text \"someone\" by default"]);
+    assert_eq!(
+        shown("PID|||1^^^R^MR||Smith||1970\r"),
+        ["name.family \"Smith\"", "birthDate \"1970\"", "name.text \"someone\" by default"]
+    );
+}
+
+#[test]
+fn unread_fields_are_counted_by_path() {
+    let feed = feed(ORU);
+    let message =
+        message("ORU^R01", "PV1|1|O\rOBR|1||F1||||2026|||X\rOBX|1|NM|A^a^L||1|mg\rOBX|2|NM|B^b||2\rZZZ|1|y\r");
+    assert_eq!(unmapped(&feed.plan, &message), ["MSH-5", "MSH-6", "PV1-2", "OBR-10", "OBX-3.3", "ZZZ-1", "ZZZ-2"]);
+}
+
+#[test]
+fn cost_is_linear_in_the_number_of_results() {
+    let feed = feed(ORU);
+    let of = |orders: usize, results: usize| {
+        let mut text = String::new();
+        for order in 0..orders {
+            text.push_str(&format!("OBR|{order}||F1||||2026\r"));
+            for result in 0..results {
+                text.push_str(&format!("OBX|{result}|NM|T{order}-{result}^t||1\r"));
+            }
+        }
+        translate(&feed, &message("ORU^R01", &text)).unwrap().update.changes.len()
+    };
+    // Both would run for minutes if a look-up went through the whole message.
+    assert_eq!(of(1, 20_000), 20_000);
+    assert_eq!(of(20_000, 1), 20_000);
+}

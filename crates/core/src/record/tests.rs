@@ -1,0 +1,321 @@
+//! Properties of decisions: batches, refusals, order, and the elements a change sets.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use fairway_care::{Label, LabelSet, Organisation, Team, TeamKind, TeamRequest};
+use proptest::prelude::*;
+
+use super::*;
+use crate::fhir::Json;
+
+fn step(name: &'static str, many: bool, index: Option<usize>) -> Step {
+    Step { name, many, index, choice: None }
+}
+
+fn assign(path: Vec<Step>, value: Option<Json>) -> Assignment {
+    Assignment { path: path.into(), value, is_default: false }
+}
+
+fn json(text: &str) -> Json {
+    Json::parse(text.as_bytes()).unwrap()
+}
+
+fn applied(assignments: &[Assignment], before: &str) -> String {
+    let mut resource = json(before);
+    apply(assignments, &mut resource, &[]);
+    resource.to_string()
+}
+
+#[test]
+fn elements_are_set_kept_and_removed() {
+    let family = |value: Option<&str>| {
+        assign(vec![step("name", true, None), step("family", false, None)], value.map(Json::string))
+    };
+    let second = assign(vec![step("name", true, None), step("given", true, Some(1))], Some(Json::string("Kim")));
+    assert_eq!(applied(&[family(Some("A"))], "{}"), r#"{"name":[{"family":"A"}]}"#);
+    let held = r#"{"name":[{"family":"A","given":["Pat"]}]}"#;
+    assert_eq!(applied(&[second.clone()], held), r#"{"name":[{"family":"A","given":["Pat","Kim"]}]}"#);
+    assert_eq!(applied(&[second], "{}"), r#"{"name":[{"given":["Kim"]}]}"#);
+    assert_eq!(applied(&[family(None)], held), r#"{"name":[{"given":["Pat"]}]}"#);
+    assert_eq!(applied(&[family(None)], r#"{"name":[{"family":"A"}],"x":1}"#), r#"{"x":1}"#);
+    assert_eq!(applied(&[family(None)], "{}"), "{}");
+    let mut default = family(Some("B"));
+    default.is_default = true;
+    assert_eq!(applied(&[default.clone()], held), held);
+    assert_eq!(applied(&[default], "{}"), r#"{"name":[{"family":"B"}]}"#);
+    let dead = Assignment {
+        path: Arc::new([Step { choice: Some("deceased"), ..step("deceasedBoolean", false, None) }]),
+        value: Some(Json::Bool(false)),
+        is_default: false,
+    };
+    assert_eq!(applied(&[dead], r#"{"deceasedDateTime":"2026"}"#), r#"{"deceasedBoolean":false}"#);
+}
+
+#[test]
+fn items_with_an_id_stay_until_replaced_and_others_go_together() {
+    let path = vec![step("participant", true, None)];
+    let new = json(r#"[{"id":"patient"},{"name":"B"}]"#);
+    let held = r#"{"participant":[{"id":"patient"},{"id":"place","at":"x"},{"name":"A"}]}"#;
+    let set = assign(path.clone(), Some(new));
+    assert_eq!(applied(&[set], held), r#"{"participant":[{"id":"patient"},{"name":"B"},{"id":"place","at":"x"}]}"#);
+    let mut resource = json(r#"{"result":["c","a"]}"#);
+    unite(&["result"], &json(r#"{"result":["a","b"]}"#), &mut resource);
+    assert_eq!(resource.to_string(), r#"{"result":["a","b","c"]}"#);
+    let mut resource = json("{}");
+    unite(&["result"], &json(r#"{"result":["a"]}"#), &mut resource);
+    assert_eq!(resource.to_string(), r#"{"result":["a"]}"#);
+}
+
+fn organisation() -> Arc<Organisation> {
+    let team = |alias: &str, kind| Team::new(alias, alias, kind, LabelSet::NONE);
+    let teams = vec![team("PRT", TeamKind::PatientRecord), team("REN", TeamKind::Speciality)];
+    Arc::new(Organisation::new("R", "R", teams).unwrap())
+}
+
+fn identifier(value: &str, kind: IdentifierKind) -> PatientIdentifier {
+    let system = if kind == IdentifierKind::National { "urn:nhs" } else { "urn:mr" };
+    let key = IdentifierKey { system: system.into(), value: value.to_owned() };
+    PatientIdentifier { key, kind, json: json(&format!(r#"{{"system":"{system}","value":"{value}"}}"#)) }
+}
+
+/// A message of a random sequence.
+#[derive(Debug, Clone)]
+enum Kind {
+    Demographics { family: u8 },
+    Teams { add: bool },
+    Appointment { key: u8, text: u8, policy: Policy },
+    Admit,
+    Transfer,
+    CancelTransfer,
+    Discharge,
+    CancelDischarge,
+    DeleteGroup { group: u8 },
+    Result { group: u8, test: u8, value: u8 },
+}
+
+#[derive(Debug, Clone)]
+struct Sent {
+    patient: u8,
+    at: i64,
+    kind: Kind,
+}
+
+fn change(resource_type: &'static str, key: &str, policy: Policy) -> Change {
+    Change {
+        resource_type,
+        id: ResourceId::of_point("R", resource_type, key),
+        key: key.to_owned(),
+        group: None,
+        whole_group: false,
+        policy,
+        unknown: Unknown::Create,
+        item: None,
+        assignments: Vec::new(),
+        only: Arc::new([]),
+        unite: Arc::new([]),
+        missing: Vec::new(),
+        label: Label::GeneralHealth,
+    }
+}
+
+fn event(sent: &Sent, kind: &str, policy: Policy) -> Change {
+    let item = Item { kind: kind.into(), at: Some(sent.at), when: Some("2026-01-01".to_owned()) };
+    let class = json(r#"{"code":"IMP"}"#);
+    Change {
+        item: Some(item),
+        unknown: if policy == Policy::Delete { Unknown::Ignore } else { Unknown::Create },
+        assignments: vec![
+            assign(vec![step("status", false, None)], Some(Json::string("in-progress"))),
+            assign(vec![step("class", false, None)], Some(class)),
+        ],
+        ..change("Encounter", &format!("V{}", sent.patient), policy)
+    }
+}
+
+fn update(sent: &Sent) -> RecordUpdate {
+    let mut update = RecordUpdate {
+        organisation: organisation(),
+        creating_team: "PRT".to_owned(),
+        sent_at: sent.at,
+        patient: PatientUpdate {
+            demographics: false,
+            identifiers: vec![identifier(&format!("N{}", sent.patient), IdentifierKind::National)],
+            assignments: Vec::new(),
+            missing: Vec::new(),
+        },
+        teams: None,
+        changes: Vec::new(),
+        blobs: Vec::new(),
+    };
+    match &sent.kind {
+        Kind::Demographics { family } => {
+            update.patient.demographics = true;
+            let path = vec![step("name", true, None), step("family", false, None)];
+            update.patient.assignments = vec![assign(path, Some(Json::string(format!("F{family}"))))];
+        }
+        Kind::Teams { add } => {
+            update.patient.demographics = true;
+            let teams = if *add { vec!["PRT".to_owned(), "REN".to_owned()] } else { Vec::new() };
+            update.teams = Some(TeamRequest { add: teams, remove: if *add { vec![] } else { vec!["REN".to_owned()] } });
+        }
+        Kind::Appointment { key, text, policy } => {
+            let participant = json(r#"[{"status":"accepted","actor":{"reference":"Patient/$record"}}]"#);
+            update.changes.push(Change {
+                // Two patients share the keys, so that some messages are refused.
+                assignments: vec![
+                    assign(vec![step("status", false, None)], Some(Json::string("proposed"))),
+                    assign(vec![step("description", false, None)], Some(Json::string(format!("T{text}")))),
+                    assign(vec![step("participant", true, None)], Some(participant)),
+                ],
+                only: Arc::new(["description"]),
+                ..change("Appointment", &format!("A{key}"), *policy)
+            });
+        }
+        Kind::Admit => update.changes.push(event(sent, "ADMIT", Policy::Replace)),
+        Kind::Transfer => update.changes.push(event(sent, "TRANSFER", Policy::Append)),
+        Kind::CancelTransfer => update.changes.push(event(sent, "TRANSFER", Policy::Delete)),
+        Kind::Discharge => update.changes.push(event(sent, "DISCHARGE", Policy::Replace)),
+        Kind::CancelDischarge => update.changes.push(event(sent, "DISCHARGE", Policy::Delete)),
+        Kind::DeleteGroup { group } => {
+            let group = format!("G{}-{group}", sent.patient);
+            update.changes.push(Change {
+                group: Some(group.clone()),
+                whole_group: true,
+                ..change("Observation", &group, Policy::Delete)
+            });
+        }
+        Kind::Result { group, test, value } => {
+            let group = format!("G{}-{group}", sent.patient);
+            update.changes.push(Change {
+                group: Some(group.clone()),
+                assignments: vec![
+                    assign(vec![step("status", false, None)], Some(Json::string("final"))),
+                    assign(vec![step("code", false, None)], Some(json(r#"{"text":"x"}"#))),
+                    assign(vec![step("valueInteger", false, None)], Some(Json::from(i64::from(*value)))),
+                ],
+                ..change("Observation", &format!("{group}\u{1f}{test}"), Policy::Replace)
+            });
+        }
+    }
+    update
+}
+
+/// A store that keeps everything in memory and forgets nothing.
+#[derive(Default)]
+struct Store {
+    all: View,
+}
+
+impl Store {
+    fn load(&self, wanted: &Wanted) -> View {
+        let mut view = View::default();
+        for key in &wanted.identifiers {
+            view.identifiers.extend(self.all.identifiers.get(key).map(|record| (key.clone(), *record)));
+        }
+        let mut ids: Vec<ResourceId> = wanted.points.iter().copied().collect();
+        ids.extend(view.identifiers.values());
+        for (organisation, group) in &wanted.groups {
+            let members = self.all.points.values();
+            let members =
+                members.filter(|head| head.organisation == *organisation && head.group.as_ref() == Some(group));
+            let members: Vec<ResourceId> = members.map(|head| head.id).collect();
+            ids.extend(&members);
+            view.groups.insert((organisation.clone(), group.clone()), members);
+        }
+        for (key, organisation, alias) in &wanted.memberships {
+            ids.extend(view.identifiers.get(key).map(|record| team::care_team_id(*record, organisation, alias)));
+        }
+        for id in ids {
+            view.points.extend(self.all.points.get(&id).map(|head| (id, head.clone())));
+        }
+        view
+    }
+
+    /// Decides messages in batches of a size; the decisions in order.
+    fn run(&mut self, messages: &[Sent], size: usize) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for batch in messages.chunks(size) {
+            let updates: Vec<RecordUpdate> = batch.iter().map(update).collect();
+            let mut wanted = Wanted::default();
+            updates.iter().for_each(|update| wanted.add(update));
+            let mut view = self.load(&wanted);
+            for update in &updates {
+                let decision = decide(&view, update, "1");
+                view.apply(&decision.effects);
+                self.all.apply(&decision.effects);
+                decisions.push(decision);
+            }
+        }
+        decisions
+    }
+
+    fn heads(&self) -> BTreeMap<ResourceId, Arc<PointHead>> {
+        self.all.points.iter().map(|(id, head)| (*id, head.clone())).collect()
+    }
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let policy = prop_oneof![Just(Policy::Replace), Just(Policy::Merge), Just(Policy::Set), Just(Policy::Delete)];
+    let kind = prop_oneof![
+        4 => (0..3_u8).prop_map(|family| Kind::Demographics { family }),
+        2 => any::<bool>().prop_map(|add| Kind::Teams { add }),
+        4 => (0..2_u8, 0..3_u8, policy).prop_map(|(key, text, policy)| Kind::Appointment { key, text, policy }),
+        1 => Just(Kind::Admit),
+        2 => Just(Kind::Transfer),
+        1 => Just(Kind::CancelTransfer),
+        1 => Just(Kind::Discharge),
+        1 => Just(Kind::CancelDischarge),
+        1 => (0..2_u8).prop_map(|group| Kind::DeleteGroup { group }),
+        4 => (0..2_u8, 0..2_u8, 0..3_u8).prop_map(|(group, test, value)| Kind::Result { group, test, value }),
+    ];
+    (0..2_u8, 0..6_i64, kind).prop_map(|(patient, at, kind)| Sent { patient, at, kind })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_batch_of_n_is_n_batches_of_one(messages in prop::collection::vec(sent(), 1..40), size in 2..12_usize) {
+        let (mut single, mut batched) = (Store::default(), Store::default());
+        let one = single.run(&messages, 1);
+        let many = batched.run(&messages, size);
+        prop_assert_eq!(one, many);
+        prop_assert_eq!(single.heads(), batched.heads());
+    }
+
+    #[test]
+    fn what_was_decided_keeps_the_invariants(messages in prop::collection::vec(sent(), 1..40)) {
+        let mut store = Store::default();
+        for message in &messages {
+            let before = store.heads();
+            let decision = store.run(std::slice::from_ref(message), 1).remove(0);
+            let after = store.heads();
+            match decision.outcome {
+                Outcome::Rejected => {
+                    prop_assert!(decision.refusal.is_some());
+                    prop_assert_eq!(&before, &after, "a refused message changes nothing");
+                }
+                Outcome::Applied => prop_assert!(!decision.effects.points.is_empty()),
+                _ => prop_assert!(decision.effects.points.is_empty()),
+            }
+            for (id, head) in &after {
+                if let Some(earlier) = before.get(id) {
+                    prop_assert_eq!(earlier.record, head.record, "nothing moves between records");
+                    prop_assert!(head.version == earlier.version || head.version == earlier.version + 1);
+                    prop_assert!(head.entered_at >= earlier.entered_at || head.deleted);
+                }
+            }
+            // The same message again, decided anew, never makes a second version of anything but appended events.
+            if !matches!(message.kind, Kind::Transfer | Kind::CancelTransfer | Kind::CancelDischarge) {
+                let again = store.run(std::slice::from_ref(message), 1).remove(0);
+                let deletes = matches!(message.kind, Kind::Appointment { policy: Policy::Delete | Policy::Set, .. });
+                if !deletes && decision.outcome != Outcome::Rejected && !matches!(message.kind, Kind::Teams { add: false }) {
+                    prop_assert!(again.effects.points.is_empty(), "{:?} {:?}", message, again.notes);
+                }
+            }
+        }
+    }
+}
