@@ -73,8 +73,8 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
             "m.toml:7:46: code set `sex` turns `X` into `mail`, which this element cannot have",
         ),
         (
-            r#"{ to = "gender", value = "mael" }"#,
-            "m.toml:7:28: `mael` is not in the required value set of this element (hint: did you mean `male`?)",
+            r#"{ to = "gender", value = "mal" }"#,
+            "m.toml:7:28: `mal` is not in the required value set of this element (hint: did you mean `male`?)",
         ),
         (
             r#"{ to = "gender", from = "PID-8.1" }"#,
