@@ -1,6 +1,6 @@
 //! Parse, map and check on one core: messages/s of a 1 KB ADT and a 20-result ORU, beside parsing alone.
 //!
-//! `cargo bench --bench translate [SECONDS]`. Never a test: it sets no threshold.
+//! `cargo bench --bench translate [SECONDS] [ADT|ORU]`. Never a test: it sets no threshold.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -35,11 +35,15 @@ fn main() {
         return;
     }
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(2);
+    let only = std::env::args().skip(1).find(|argument| argument == "ADT" || argument == "ORU");
     let budget = Duration::from_secs(seconds);
     let config = Config::built_in().unwrap();
     for (name, message) in
         [("ADT 1 KB", messages::adt("A31", 1, "C1", 1)), ("ORU 20 results", messages::oru(1, "C2", 1))]
     {
+        if only.as_ref().is_some_and(|only| !name.starts_with(only.as_str())) {
+            continue;
+        }
         let raw = Bytes::from(message);
         let update = match prepare(&config.feeds, raw.clone()).content {
             Content::Update(update) => update,

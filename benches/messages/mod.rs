@@ -31,6 +31,8 @@ pub(crate) fn adt(trigger: &str, patient: usize, control_id: &str, n: usize) -> 
          ACC{patient:08}||||A||||||||N\r\
          PD1|||Family Health Centre^^A12345^^^NHS^ODS|G1234567^Jones^Simon^Paul^^Dr^^^NHS^^^^GMC||||||||N\r\
          PV1|1|O|REN^^^RTST^^^^^Renal Outpatients||||C1234567^Foster^Terry^^^Mr^^^GMC|C7654321^Smith^William^^^Dr^^^GMC||360|||||||||V{patient:08}\r\
+         PV2|||^Follow-up after transplant||||||202601020930|||||||||||||N\r\
+         GT1|1||Fairweather^Alexandra^Josephine^^Ms||Flat 1^1 The Old Brewery Lane^Newcastle upon Tyne^Tyne and Wear^NE1 1XC^GBR|01912345678\r\
          ZTM|RTST-PRT~RTST-RENAL\r",
         n % 1000
     )
