@@ -12,11 +12,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Listener};
-use crate::intake::{Intake, QUEUE_MAX, Work, Writer, WriterGauge};
+use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
 use crate::store::{Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
@@ -108,7 +108,7 @@ impl Daemon {
             let (queue, waiting) = mpsc::channel::<Work>(QUEUE_MAX);
             writers.push(spawn(&format!("writer-{}", environment.name), move || writer.run(waiting), &config.data)?);
             checkpointers.push(checkpointer(environment.name, &path, &config.data)?);
-            queues.push((environment.name, queue));
+            queues.push((environment.name, queue, Arc::new(Semaphore::new(MEMORY_KIB as usize))));
             environments.push(RunningEnvironment {
                 name: environment.name,
                 listeners: Vec::new(),
@@ -118,12 +118,17 @@ impl Daemon {
         let mut listeners = JoinSet::new();
         for (environment, listener, socket) in bound {
             let address = address_of(&socket, listener.listen, &listener.name)?;
-            let Some((_, queue)) = queues.iter().find(|(name, _)| *name == environment) else { continue };
+            let Some((_, queue, memory)) = queues.iter().find(|(name, ..)| *name == environment) else { continue };
             if let Some(running) = environments.iter_mut().find(|running| running.name == environment) {
                 running.listeners.push((listener.name.clone(), address));
             }
-            let intake =
-                Intake { environment, feeds: listener.feeds.clone(), queue: queue.clone(), metrics: metrics.clone() };
+            let intake = Intake {
+                environment,
+                feeds: listener.feeds.clone(),
+                queue: queue.clone(),
+                memory: memory.clone(),
+                metrics: metrics.clone(),
+            };
             let events = connection_events(environment, &listener.name, &metrics);
             tracing::info!(event = "listener.started", environment, listener = listener.name, %address);
             listeners.spawn(serve(socket, limits(listener), Arc::new(intake), stopping.clone(), events));

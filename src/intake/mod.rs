@@ -15,7 +15,7 @@ use fairway_core::hl7v2::{Ack, AckCode, Message, ParseOptions, render, render_un
 use fairway_core::mapping::translate;
 use fairway_core::record::{Decision, RecordUpdate};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::ConfiguredFeed;
 use crate::mllp::listener::{Handler, Refused};
@@ -30,6 +30,11 @@ pub const REJECTED: &str = "Parsing or validation error: ";
 pub const FAILED: &str = "Unexpected error while processing: ";
 /// Messages that may wait for the writer; past it senders wait (back-pressure).
 pub const QUEUE_MAX: usize = 2048;
+/// Memory for messages between their arrival and their answer, in KiB, as [`weight`] reckons it; past it senders wait. A
+/// message that weighs more than all of it passes alone.
+pub const MEMORY_KIB: u32 = 512 * 1024;
+/// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.
+const SEGMENT_KIB: usize = 8;
 /// Messages longer than this are worked on outside the connection tasks' threads, in bytes.
 const LARGE_BYTES: usize = 256 * 1024;
 
@@ -186,6 +191,8 @@ pub struct Intake {
     pub feeds: Vec<Arc<ConfiguredFeed>>,
     /// To the writer.
     pub queue: mpsc::Sender<Work>,
+    /// Memory that messages under way may take, in KiB; shared by the listeners of an environment.
+    pub memory: Arc<Semaphore>,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -205,9 +212,18 @@ impl Intake {
     }
 }
 
+/// What a message may cost in memory until it is answered, in KiB.
+fn weight(frame: &[u8]) -> u32 {
+    let segments = frame.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count() + 1;
+    let kib = segments.saturating_mul(SEGMENT_KIB) + frame.len() / 1024 * 3;
+    u32::try_from(kib).unwrap_or(u32::MAX).min(MEMORY_KIB)
+}
+
 impl Handler for Intake {
     async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Bytes> {
         let (started, received_at) = (Instant::now(), now_micros());
+        // First come, first served, so the messages of a connection keep their order.
+        let _memory = self.memory.acquire_many(weight(&frame)).await.ok()?;
         let prepared = if frame.len() > LARGE_BYTES {
             tokio::task::block_in_place(|| prepare(&self.feeds, frame))
         } else {

@@ -7,6 +7,7 @@ mod crash;
 mod daemon;
 mod fixtures;
 mod http;
+mod memory;
 mod mllp;
 mod probe;
 mod process;

@@ -93,6 +93,11 @@ impl Process {
         child.wait().unwrap().code()
     }
 
+    /// Process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(crate) fn reader(&self) -> Reader {
         Reader::new(&self.folder.join("data/sandbox.db"))
     }
@@ -132,7 +137,7 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Sender> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         stream.set_nodelay(true)?;
         Ok(Sender { stream })
     }

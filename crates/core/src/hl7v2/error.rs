@@ -55,8 +55,8 @@ impl fmt::Display for ParseErrorKind {
                 "MSH-2 holds characters that cannot be delimiters; send punctuation, as in ^~\\&"
             }
             Self::TooLong => "the message is too long to index; send large documents by reference",
-            Self::TooManySegments => "too many segments; raise segments_max or split the message",
-            Self::TooManyFields => "too many fields; raise fields_max or split the message",
+            Self::TooManySegments => "too many segments for one message; split it",
+            Self::TooManyFields => "too many fields for one message; split it",
         })
     }
 }
