@@ -7,12 +7,14 @@ mod fhir;
 mod status;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fairway_care::Organisation;
@@ -124,6 +126,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics))
         .merge(fhir::routes())
         .fallback(fhir::not_found)
+        .layer(axum::middleware::from_fn(local_names_only))
         .layer(axum::middleware::map_response(secure))
         .with_state(app)
 }
@@ -135,6 +138,18 @@ async fn readyz(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+}
+
+/// Open access is for this machine, so only names of it are answered: a page elsewhere whose name is made to lead here
+/// (DNS rebinding) gets nothing.
+async fn local_names_only(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let local = name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if local { next.run(request).await } else { fhir::wrong_host() }
 }
 
 /// Headers every answer gets: nothing is sniffed, framed, cached by others or run.

@@ -36,6 +36,8 @@ pub struct Sqlite {
     connection: Connection,
     next_message: i64,
     next_version: i64,
+    /// When the last version was stored, µs since 1970 UTC.
+    last_at: i64,
     /// Commits since the store was opened.
     commits: u64,
     /// Row number and current version of the heads loaded for the open transaction and written in it.
@@ -57,8 +59,17 @@ impl Sqlite {
             connection.query_row(&sql, [], |row| row.get(0)).map_err(fail)
         };
         let (next_message, next_version) = (next("message", "id")?, next("version", "seq")?);
-        let store =
-            Sqlite { path: path.to_owned(), connection, next_message, next_version, commits: 0, rows: HashMap::new() };
+        let last = "SELECT coalesce((SELECT at FROM version ORDER BY seq DESC LIMIT 1), 0)";
+        let last_at = connection.query_row(last, [], |row| row.get(0)).map_err(fail)?;
+        let store = Sqlite {
+            path: path.to_owned(),
+            connection,
+            next_message,
+            next_version,
+            last_at,
+            commits: 0,
+            rows: HashMap::new(),
+        };
         Ok(store)
     }
 
@@ -232,15 +243,16 @@ impl Store for Sqlite {
             connection: &self.connection,
             message: self.next_message,
             version: self.next_version,
+            last_at: self.last_at,
             rows: &mut self.rows,
         };
-        let written = batch.write(entries).map(|()| (batch.message, batch.version)).and_then(|next| {
+        let written = batch.write(entries).map(|()| (batch.message, batch.version, batch.last_at)).and_then(|next| {
             self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(next)
         });
         match written {
-            Ok((message, version)) => {
-                (self.next_message, self.next_version) = (message, version);
+            Ok((message, version, last_at)) => {
+                (self.next_message, self.next_version, self.last_at) = (message, version, last_at);
                 self.commits += 1;
                 if self.commits.is_multiple_of(LOG_LOOK_EVERY) && log_bytes(&self.path) >= LOG_BYTES_MAX {
                     work_off_log(&self.connection);

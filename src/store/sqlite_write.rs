@@ -20,6 +20,9 @@ pub(super) struct Batch<'a> {
     pub(super) message: i64,
     /// Number of the next version.
     pub(super) version: i64,
+    /// When the last version was stored, µs; versions never go back in time, whatever the clock does, since searches
+    /// by `_lastUpdated` rely on their order.
+    pub(super) last_at: i64,
     /// Row number and current version of the heads that are known.
     pub(super) rows: &'a mut HashMap<ResourceId, RowPlace>,
 }
@@ -37,7 +40,8 @@ impl Batch<'_> {
             };
             numbers.entry(entry.message.digest).or_insert(number);
             self.write_message(number, &entry.message, repeat_of)?;
-            self.write_effects(number, entry.message.received_at, &entry.effects)?;
+            self.last_at = self.last_at.max(entry.message.received_at);
+            self.write_effects(number, self.last_at, &entry.effects)?;
             let mut audit = self
                 .connection
                 .prepare_cached("INSERT INTO audit (seq, at, message, record, action) VALUES (?1, ?2, ?1, ?3, ?4)")?;

@@ -312,6 +312,15 @@ fn errors_are_operation_outcomes_that_say_what_to_do() {
         assert!(!text.contains("yesterday") && !text.contains("nobody"), "no values in errors");
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
+    let foreign = format!(
+        "GET /sandbox/fhir/Patient HTTP/1.1\r\nHost: evil.example:{}\r\nConnection: close\r\n\r\n",
+        process.http.port()
+    );
+    let mut stream = TcpStream::connect(process.http).unwrap();
+    stream.write_all(foreign.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert_eq!(request(process.http, "DELETE", "/sandbox/fhir/Patient", "", "").status, 405);
     assert_eq!(request(process.http, "POST", "/sandbox/fhir/Patient", "", "{}").status, 405);
     assert_eq!(request(process.http, "GET", "/sandbox/fhir/Patient", "Accept: text/turtle\r\n", "").status, 406);

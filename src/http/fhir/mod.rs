@@ -58,6 +58,12 @@ pub(super) async fn not_found(uri: Uri) -> Response {
     Failure::not_found(hint).into_response()
 }
 
+/// A request by a name that is not this machine's.
+pub(super) fn wrong_host() -> Response {
+    let text = "open access answers only to localhost or a loopback address in the Host header";
+    Failure::new(StatusCode::FORBIDDEN, "forbidden", text).into_response()
+}
+
 async fn method_not_allowed() -> Response {
     let text = "this API is read only: use GET, or POST to _search";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", text).into_response()

@@ -134,6 +134,8 @@ pub(super) struct Row {
     pub(super) label: String,
     /// Complete refusal instead of "… must be provided".
     pub(super) missing: Option<String>,
+    /// Items of a repeating element get this id and a number, so that they stay when the message has none.
+    pub(super) id: Option<String>,
     /// `""` removes the element.
     pub(super) null_deletes: bool,
     #[allow(dead_code, reason = "`convert --explain` shows it")]

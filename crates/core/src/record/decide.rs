@@ -232,6 +232,7 @@ impl Draft<'_> {
             object.insert("identifier", patient::join_identifiers(&head.body, patient));
         }
         self.effects.identifiers.extend(patient::identifier_effects(record, &head.body, patient));
+        self.effects.identifiers.extend(patient::email_effects(self.view, record, &head.body, &body)?);
         self.store(&head, body, head.items.clone(), head.label, ChangeKind::Updated);
         Ok(record)
     }
@@ -264,6 +265,7 @@ impl Draft<'_> {
                 .iter()
                 .map(|identifier| IdentifierEffect::Put { key: identifier.key.clone(), record }),
         );
+        self.effects.identifiers.extend(patient::email_effects(self.view, record, &Json::Null, &body)?);
         let head = Arc::new(self.blank(record, "Patient", record, "", None));
         self.store(&head, body, Arc::new([]), head.label, ChangeKind::Created);
         Ok(record)

@@ -1,6 +1,9 @@
 //! Finding the record a message is about, and the identifiers a record holds (hl7-api 2.1, 2.4).
 
+use std::collections::HashSet;
+
 use super::ResourceId;
+use super::update::apply;
 use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate};
 use super::view::{IdentifierEffect, PointHead, View};
 use crate::fhir::Json;
@@ -74,6 +77,51 @@ pub(super) fn identifier_effects(record: ResourceId, current: &Json, patient: &P
         effects.push(IdentifierEffect::Put { key: key.clone(), record });
     }
     effects
+}
+
+/// System under which e-mail addresses are kept, so that one address sits on one record only (hl7-api 2.12). They never
+/// match a record.
+const EMAIL_SYSTEM: &str = "urn:fairway:e-mail";
+
+/// The e-mail addresses of a Patient, folded as they are compared.
+fn emails(patient: &Json) -> impl Iterator<Item = IdentifierKey> {
+    let telecoms = patient.get("telecom").and_then(Json::as_array).unwrap_or_default();
+    telecoms.iter().filter(|telecom| telecom.str_at("system") == Some("email")).filter_map(|telecom| {
+        let value = telecom.str_at("value")?.trim().to_lowercase();
+        Some(IdentifierKey { system: EMAIL_SYSTEM.into(), value })
+    })
+}
+
+/// The addresses that the elements of a message would give a Patient.
+pub(super) fn emails_of(patient: &PatientUpdate) -> Vec<IdentifierKey> {
+    let mut body = Json::Object(Default::default());
+    apply(&patient.assignments, &mut body, &["telecom"]);
+    emails(&body).collect()
+}
+
+/// What becomes of the addresses of a record whose Patient changes.
+///
+/// # Errors
+/// When an address is on another record.
+pub(super) fn email_effects(
+    view: &View,
+    record: ResourceId,
+    before: &Json,
+    after: &Json,
+) -> Result<Vec<IdentifierEffect>, String> {
+    let held: HashSet<IdentifierKey> = emails(before).collect();
+    let wanted: HashSet<IdentifierKey> = emails(after).collect();
+    let mut effects = Vec::new();
+    for key in emails(after).filter(|key| !held.contains(key)) {
+        if view.identifiers.get(&key).is_some_and(|other| *other != record) {
+            return Err(
+                "PID-13, PID-14: the e-mail address is on another record; leave it out or correct it".to_owned()
+            );
+        }
+        effects.push(IdentifierEffect::Put { key, record });
+    }
+    effects.extend(emails(before).filter(|key| !wanted.contains(key)).map(|key| IdentifierEffect::Remove { key }));
+    Ok(effects)
 }
 
 /// The identifiers of a Patient after a message: its own replace those of the same system and value, and a national

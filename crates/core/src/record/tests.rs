@@ -61,6 +61,9 @@ fn items_with_an_id_stay_until_replaced_and_others_go_together() {
     let held = r#"{"participant":[{"id":"patient"},{"id":"place","at":"x"},{"name":"A"}]}"#;
     let set = assign(path.clone(), Some(new));
     assert_eq!(applied(&[set], held), r#"{"participant":[{"id":"patient"},{"name":"B"},{"id":"place","at":"x"}]}"#);
+    let set = assign(path, Some(json(r#"[{"id":"home.1","v":3}]"#)));
+    let held = r#"{"participant":[{"id":"home.1","v":1},{"id":"home.2","v":2},{"id":"work.1","v":9}]}"#;
+    assert_eq!(applied(&[set], held), r#"{"participant":[{"id":"home.1","v":3},{"id":"work.1","v":9}]}"#);
     let mut resource = json(r#"{"result":["c","a"]}"#);
     unite(&["result"], &json(r#"{"result":["a","b"]}"#), &mut resource);
     assert_eq!(resource.to_string(), r#"{"result":["a","b","c"]}"#);

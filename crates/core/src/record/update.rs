@@ -267,19 +267,15 @@ pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
 }
 
 /// New items of a repeating element: those of the message, and of the stored ones those with an element id that the
-/// message has no item for (they are blank in the message, so they stay).
+/// message has no item for: they are blank in the message, so they stay. `home.1` and `home.2` are items for `home`.
 fn join_items(held: &[Json], items: &[Json]) -> Vec<Json> {
-    let id = |item: &Json| item.get("id").and_then(Json::as_str).map(str::to_owned);
-    let mut joined: Vec<Json> = Vec::with_capacity(items.len());
-    joined.extend(items.iter().cloned());
-    for kept in held {
-        if let Some(name) = id(kept)
-            && !items.iter().any(|item| id(item).as_deref() == Some(name.as_str()))
-        {
-            joined.push(kept.clone());
-        }
+    fn slot(item: &Json) -> Option<&str> {
+        let id = item.get("id").and_then(Json::as_str)?;
+        Some(id.split_once('.').map_or(id, |(slot, _)| slot))
     }
-    joined
+    let told: HashSet<&str> = items.iter().filter_map(slot).collect();
+    let kept = held.iter().filter(|item| slot(item).is_some_and(|slot| !told.contains(slot)));
+    items.iter().chain(kept).cloned().collect()
 }
 
 /// Removes an element and the objects and arrays that this empties; true when `target` itself became empty.

@@ -69,6 +69,7 @@ impl Wanted {
             }
         }
         if update.patient.demographics {
+            self.identifiers.extend(super::patient::emails_of(&update.patient));
             self.points.extend(super::decide::first_record_id(update));
         }
         for change in &update.changes {

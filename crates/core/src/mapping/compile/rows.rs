@@ -114,6 +114,7 @@ impl Compiler<'_> {
                 false
             }
         };
+        let id = table.text("id", self.problems);
         let to = table.required_text("to", self.problems);
         let named = table.text("as", self.problems);
         let conversion = match named {
@@ -137,7 +138,15 @@ impl Compiler<'_> {
         table.finish(self.problems);
         let Some(op) = op else { return Vec::new() };
         let many = target.many && path.last().is_some_and(|step| step.index.is_none());
-        vec![Row { path, many, each, when, unless, source, op, need, label, missing, null_deletes, place }]
+        if let Some((_, at)) = id.as_ref().filter(|_| !many || target.primitive.is_some()) {
+            self.problems.hint(
+                at,
+                "`id` is for the items of a repeating element with elements of its own",
+                "leave it out",
+            );
+        }
+        let id = id.map(|(id, _)| id);
+        vec![Row { path, many, each, when, unless, source, op, need, label, missing, id, null_deletes, place }]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.

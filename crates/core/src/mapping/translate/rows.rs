@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::changes::must_be_provided;
 use super::scope::Scope;
 use super::{Finding, Refusal, Run};
-use crate::fhir::Json;
+use crate::fhir::{Json, Object};
 use crate::hl7v2::{Path, Value};
 use crate::mapping::codes::CodeSet;
 use crate::mapping::convert::{self, Conversion};
@@ -25,7 +25,12 @@ impl<'m> Run<'_, 'm> {
         for row in feed.plan.blocks.get(block).into_iter().flatten() {
             let (made, asked) = self.row_in_scopes(row, scope, missing)?;
             match made {
-                Some(Made::Values(path, values)) => add(assignments, path, row.many, values),
+                Some(Made::Values(path, mut values)) => {
+                    if let Some(id) = &row.id {
+                        number(id, &mut values);
+                    }
+                    add(assignments, path, row.many, values);
+                }
                 Some(Made::Deleted) => {
                     assignments.push(Assignment { path: row.path.clone(), value: None, is_default: false });
                 }
@@ -274,6 +279,20 @@ enum Made {
     Values(ElementPath, Vec<Json>),
     Default(Json),
     Deleted,
+}
+
+/// Gives items the id of their row and a number.
+fn number(id: &str, items: &mut [Json]) {
+    for (index, item) in items.iter_mut().enumerate() {
+        if let Json::Object(object) = item {
+            let mut named = Object::with_capacity(object.len() + 1);
+            named.insert("id", Json::string(format!("{id}.{}", index + 1)));
+            for (name, value) in std::mem::take(object) {
+                named.insert(name, value);
+            }
+            *object = named;
+        }
+    }
 }
 
 /// Adds values for an element; rows for one repeating element share its path and add to each other.
