@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Listener};
+use crate::http::RunningEnvironment;
 use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
 use crate::store::{Reader, Sqlite, StoreError};
@@ -51,17 +52,6 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-/// An environment that is running.
-#[derive(Clone)]
-pub struct RunningEnvironment {
-    /// `sandbox` or `production`.
-    pub name: &'static str,
-    /// Listener names with the addresses they really have.
-    pub listeners: Vec<(String, SocketAddr)>,
-    /// Reads its store.
-    pub reader: Reader,
 }
 
 /// A running daemon; drop it only after [`Daemon::stop`].

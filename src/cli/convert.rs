@@ -190,16 +190,7 @@ fn bundle(update: &RecordUpdate) -> Result<Json, String> {
         Json::object([("fullUrl", Json::string(format!("{BASE}/{kind}/{id}"))), ("resource", resource)])
     };
     for (kind, id, body) in preview(update) {
-        let mut resource = vec![("resourceType", Json::string(kind)), ("id", Json::string(id.to_string()))];
-        let Json::Object(body) = body else { continue };
-        let mut resource = Json::object(std::mem::take(&mut resource));
-        if let Json::Object(object) = &mut resource {
-            for (name, value) in body {
-                if name != "resourceType" {
-                    object.insert(name, value);
-                }
-            }
-        }
+        let resource = Json::resource(kind, &id.to_string(), None, &body);
         if let Some(issue) = fhir::check(&resource).first() {
             return Err(format!("the message makes no valid {kind}: {issue}"));
         }

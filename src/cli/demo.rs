@@ -6,19 +6,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fairway_core::fhir::Json;
-use fairway_core::hl7v2::Message;
-use fairway_core::record::ResourceId;
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in};
+use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in, start};
 use crate::config::{Config, ConfiguredFeed};
 use crate::daemon::Daemon;
 use crate::fixtures::{self, Case};
 use crate::intake::route;
 use crate::mllp::client::{Client, ack_code, ack_text};
 use crate::store::{Driver, MessageFilter, Reader, Scan, Stored};
+use bytes::Bytes;
+use fairway_core::fhir::Json;
+use fairway_core::hl7v2::Message;
+use fairway_core::record::ResourceId;
 
 /// How long the demo waits for a connection and for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,19 +59,14 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     };
     let folder = config.data.join(format!("demo-{}", jiff::Timestamp::now().as_millisecond()));
     config.data.clone_from(&folder);
-    crate::telemetry::init_logs(config.log_json, "warn");
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let daemon = match Daemon::start(&config).await {
-        Ok(daemon) => daemon,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return Ok(WRONG_USE);
-        }
+    let (daemon, mut stop) = match start(&config, "warn").await? {
+        Ok(started) => started,
+        Err(code) => return Ok(code),
     };
     let failed = match play(&config, &daemon, &cases, out).await {
         Ok(failed) => failed,
-        Err(Stop::Output(error)) => return Err(error),
-        Err(Stop::Told(text)) => {
+        Err(Early::Output(error)) => return Err(error),
+        Err(Early::Told(text)) => {
             eprintln!("error: {text}");
             daemon.stop().await;
             return Ok(WRONG_USE);
@@ -83,10 +76,7 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     if !args.exit {
         addresses(&daemon, &folder, out)?;
         out.flush()?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        stop.told().await;
     }
     daemon.stop().await;
     if args.exit {
@@ -97,20 +87,20 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
 }
 
 /// Why a play ended early.
-enum Stop {
+enum Early {
     Output(io::Error),
     Told(String),
 }
 
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Stop {
-        Stop::Output(error)
+impl From<io::Error> for Early {
+    fn from(error: io::Error) -> Early {
+        Early::Output(error)
     }
 }
 
 /// Plays every case and prints what came of it; returns how many came out differently.
-async fn play(config: &Config, daemon: &Daemon, cases: &[Case], out: &mut impl Write) -> Result<usize, Stop> {
-    let told = |text: String| Stop::Told(text);
+async fn play(config: &Config, daemon: &Daemon, cases: &[Case], out: &mut impl Write) -> Result<usize, Early> {
+    let told = |text: String| Early::Told(text);
     let sandbox = daemon
         .environments
         .iter()
@@ -209,10 +199,10 @@ fn stored(reader: &Reader, name: &str) -> Option<Stored> {
 }
 
 /// The records as people read them: a line per patient, and below it what is filed.
-fn records(reader: &Reader, out: &mut impl Write) -> Result<(), Stop> {
+fn records(reader: &Reader, out: &mut impl Write) -> Result<(), Early> {
     let scan = |resource_type: &'static str, driver: Driver| {
         let scan = Scan { resource_type, driver, after: 0, limit: RECORDS_SHOWN_MAX + 1 };
-        reader.scan(&scan).map_err(|error| Stop::Told(error.to_string()))
+        reader.scan(&scan).map_err(|error| Early::Told(error.to_string()))
     };
     let patients = scan("Patient", Driver::All)?;
     writeln!(out, "\nRecords in the sandbox")?;

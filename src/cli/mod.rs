@@ -1,8 +1,12 @@
 //! The `fairway` commands, one file each; they parse arguments, call the library and print.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::config::Config;
+use crate::daemon::Daemon;
 
 pub mod check;
 pub mod convert;
@@ -43,4 +47,35 @@ fn load_or_built_in(path: Option<&PathBuf>) -> Result<Config, u8> {
         problems::print(&found);
         WRONG_USE
     })
+}
+
+/// Starts the daemon of a configuration, with what tells it to stop; or prints why not and gives the exit code.
+///
+/// # Errors
+/// When signals cannot be awaited.
+async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, Stop), u8>> {
+    crate::telemetry::init_logs(config.log_json, log_level);
+    let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    Ok(match Daemon::start(config).await {
+        Ok(daemon) => Ok((daemon, stop)),
+        Err(error) => {
+            eprintln!("error: {error}");
+            Err(WRONG_USE)
+        }
+    })
+}
+
+/// SIGTERM or SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -3,11 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use super::{DONE, WRONG_USE, load};
-use crate::daemon::Daemon;
-use crate::telemetry;
+use super::{DONE, load, start};
 
 /// Run the daemon: MLLP listeners, record store, FHIR API, metrics
 ///
@@ -29,20 +25,12 @@ pub async fn run(args: &Args) -> io::Result<u8> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    telemetry::init_logs(config.log_json, "info");
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let daemon = match Daemon::start(&config).await {
-        Ok(daemon) => daemon,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return Ok(WRONG_USE);
-        }
+    let (daemon, mut stop) = match start(&config, "info").await? {
+        Ok(started) => started,
+        Err(code) => return Ok(code),
     };
     tracing::info!(event = "daemon.ready", http = %daemon.http);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    stop.told().await;
     daemon.stop().await;
     Ok(DONE)
 }

@@ -7,7 +7,7 @@ mod fhir;
 mod status;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
-use crate::daemon::RunningEnvironment;
 use crate::store::Reader;
 use crate::telemetry::Metrics;
 
@@ -45,17 +44,20 @@ pub struct FeedLine {
     pub listener: String,
 }
 
-/// An environment as the HTTP side sees it.
-pub struct Environment {
+/// An environment that is running.
+#[derive(Clone)]
+pub struct RunningEnvironment {
     /// `sandbox` or `production`.
     pub name: &'static str,
+    /// Listener names with the addresses they really have.
+    pub listeners: Vec<(String, SocketAddr)>,
     /// Reads its store.
     pub reader: Reader,
 }
 
 /// What requests are answered from.
 pub struct App {
-    environments: Vec<Environment>,
+    environments: Vec<RunningEnvironment>,
     organisations: Vec<Arc<Organisation>>,
     feeds: Vec<FeedLine>,
     metrics: Arc<Metrics>,
@@ -88,10 +90,7 @@ impl App {
             }
         }
         App {
-            environments: running
-                .iter()
-                .map(|one| Environment { name: one.name, reader: one.reader.clone() })
-                .collect(),
+            environments: running.to_vec(),
             organisations: config.organisations.clone(),
             feeds,
             metrics,
@@ -100,7 +99,7 @@ impl App {
         }
     }
 
-    fn environment(&self, name: &str) -> Option<&Environment> {
+    fn environment(&self, name: &str) -> Option<&RunningEnvironment> {
         self.environments.iter().find(|environment| environment.name == name)
     }
 

@@ -20,7 +20,7 @@ use axum::routing::{MethodRouter, get, post};
 use fairway_core::fhir::Json;
 use fairway_core::record::ResourceId;
 
-use super::{App, Environment};
+use super::{App, RunningEnvironment};
 use outcome::{FHIR_JSON, Failure};
 
 /// Resource types served from the store, in the order `$everything` gives them.
@@ -72,7 +72,7 @@ async fn method_not_allowed() -> Response {
 /// One request: the environment it is for and where it was sent to.
 struct Call<'a> {
     app: &'a App,
-    environment: &'a Environment,
+    environment: &'a RunningEnvironment,
     /// Base of full URLs, without a slash at the end.
     base: String,
 }

@@ -10,7 +10,7 @@ use fairway_core::hl7v2::fhir_instant_from_micros;
 use fairway_core::record::{ResourceId, team};
 
 use super::outcome::{FHIR_JSON, Failure};
-use super::{App, Call, Environment, HISTORY_MAX, STORED_TYPES, stored_type};
+use super::{App, Call, HISTORY_MAX, RunningEnvironment, STORED_TYPES, stored_type};
 use crate::store::Stored;
 
 /// The resource of a stored version: `resourceType`, `id`, `meta`, then its elements in their order.
@@ -25,17 +25,7 @@ pub(super) fn render(stored: &Stored) -> Json {
         ("lastUpdated", Json::string(fhir_instant_from_micros(stored.updated_at))),
         ("security", Json::Array(vec![label])),
     ]);
-    let mut json = Json::object([
-        ("resourceType", Json::string(stored.resource_type.as_str())),
-        ("id", Json::string(stored.id.to_string())),
-        ("meta", meta),
-    ]);
-    if let (Json::Object(object), Json::Object(body)) = (&mut json, &*stored.body) {
-        for (name, value) in body.iter().filter(|(name, _)| *name != "resourceType") {
-            object.insert(name.to_owned(), value.clone());
-        }
-    }
-    json
+    Json::resource(&stored.resource_type, &stored.id.to_string(), Some(meta), &stored.body)
 }
 
 /// A served type and a well-formed id.
@@ -131,16 +121,7 @@ pub(super) fn organizations(app: &App) -> Vec<Json> {
             if !seen.insert(id) {
                 continue;
             }
-            let mut json =
-                Json::object([("resourceType", Json::string("Organization")), ("id", Json::string(id.to_string()))]);
-            if let (Json::Object(object), Json::Object(body)) = (&mut json, body) {
-                for (name, value) in body {
-                    if name != "resourceType" {
-                        object.insert(name, value);
-                    }
-                }
-            }
-            all.push(json);
+            all.push(Json::resource("Organization", &id.to_string(), None, &body));
         }
     }
     all
@@ -149,7 +130,7 @@ pub(super) fn organizations(app: &App) -> Vec<Json> {
 /// A document: as it is, or as Binary when the client asks for FHIR.
 pub(super) async fn binary(
     app: &App,
-    environment: &Environment,
+    environment: &RunningEnvironment,
     id: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {

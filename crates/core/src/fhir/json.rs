@@ -198,6 +198,21 @@ impl Json {
         Self::String(text.into())
     }
 
+    /// A resource as it leaves: type, id, `meta` when there is one, then the elements of `body` in their order.
+    pub fn resource(kind: &str, id: &str, meta: Option<Json>, body: &Json) -> Json {
+        let elements = body.as_object().map(Object::iter).into_iter().flatten();
+        let mut object = Object::with_capacity(elements.size_hint().0 + 3);
+        object.insert("resourceType", kind);
+        object.insert("id", id);
+        if let Some(meta) = meta {
+            object.insert("meta", meta);
+        }
+        for (name, value) in elements.filter(|(name, _)| *name != "resourceType") {
+            object.insert(name.to_owned(), value.clone());
+        }
+        Json::Object(object)
+    }
+
     /// An object value; of a repeated name the last value is kept.
     pub fn object<N: Into<Name>>(members: impl IntoIterator<Item = (N, Json)>) -> Self {
         Self::Object(members.into_iter().collect())

@@ -147,16 +147,6 @@ pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision 
     }
 }
 
-/// The id a new record gets: that of its first national identifier, else of its first identifier.
-pub(super) fn first_record_id(update: &RecordUpdate) -> Option<ResourceId> {
-    let identifiers = &update.patient.identifiers;
-    let first = identifiers
-        .iter()
-        .find(|identifier| identifier.kind == super::IdentifierKind::National)
-        .or_else(|| identifiers.first())?;
-    Some(ResourceId::derive(&["record", &first.key.system, &first.key.value]))
-}
-
 struct Draft<'a> {
     view: &'a View,
     update: &'a RecordUpdate,
@@ -242,7 +232,8 @@ impl Draft<'_> {
         if let Some(missing) = update.patient.missing.first() {
             return Err(missing.clone());
         }
-        let first = first_record_id(update).ok_or_else(|| "PID-3: a patient identifier must be provided".to_owned())?;
+        let first = patient::first_record_id(update)
+            .ok_or_else(|| "PID-3: a patient identifier must be provided".to_owned())?;
         let record = match self.view.point(first) {
             None => first,
             Some(_) => ResourceId::derive(&[

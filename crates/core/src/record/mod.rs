@@ -12,6 +12,7 @@ mod preview;
 pub mod team;
 mod update;
 mod view;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -24,4 +25,5 @@ pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
     PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient, unite,
 };
-pub use view::{Effects, IdentifierEffect, PointHead, View, Wanted};
+pub use view::{Effects, IdentifierEffect, PointHead, View};
+pub use wanted::Wanted;

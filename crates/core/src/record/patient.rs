@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::ResourceId;
 use super::update::apply;
-use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate};
+use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate, RecordUpdate};
 use super::view::{IdentifierEffect, PointHead, View};
 use crate::fhir::Json;
 
@@ -77,6 +77,16 @@ pub(super) fn identifier_effects(record: ResourceId, current: &Json, patient: &P
         effects.push(IdentifierEffect::Put { key: key.clone(), record });
     }
     effects
+}
+
+/// The id a new record gets: that of its first national identifier, else of its first identifier.
+pub(super) fn first_record_id(update: &RecordUpdate) -> Option<ResourceId> {
+    let identifiers = &update.patient.identifiers;
+    let first = identifiers
+        .iter()
+        .find(|identifier| identifier.kind == IdentifierKind::National)
+        .or_else(|| identifiers.first())?;
+    Some(ResourceId::derive(&["record", &first.key.system, &first.key.value]))
 }
 
 /// System under which e-mail addresses are kept, so that one address sits on one record only (hl7-api 2.12). They never

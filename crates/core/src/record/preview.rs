@@ -4,12 +4,12 @@
 
 use super::complete::complete;
 use super::update::{Policy, RecordUpdate, apply, name_patient};
-use super::{EventItem, ResourceId, decide, encounter, patient};
+use super::{EventItem, ResourceId, encounter, patient};
 use crate::fhir::Json;
 
 /// Type, id and content of the Patient and of each data point, in the order of the message.
 pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
-    let Some(record) = decide::first_record_id(update) else { return Vec::new() };
+    let Some(record) = patient::first_record_id(update) else { return Vec::new() };
     let mut body = Json::object([("resourceType", Json::string("Patient"))]);
     if let Json::Object(object) = &mut body {
         object.insert("identifier", patient::join_identifiers(&Json::Null, &update.patient));
