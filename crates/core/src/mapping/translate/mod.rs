@@ -51,7 +51,7 @@ pub struct Refusal(pub String);
 /// Something an integration engineer should look at in an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Where in the message, e.g. `PID-8.1`.
+    /// Where in the message, e.g. `PID-8.1` or `OBR[1].OBX[2]: OBX-8[1]`.
     pub path: String,
     /// What was found; never the value itself.
     pub text: String,

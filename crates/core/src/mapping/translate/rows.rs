@@ -135,11 +135,15 @@ impl<'m> Run<'_, 'm> {
             }
             let mut made = Vec::with_capacity(valued.len());
             for (index, value) in valued.into_iter().enumerate() {
-                let converted = self.convert(row, scope, path, value).map_err(|text| {
+                let place = || path.to_string().replace("[*]", &format!("[{}]", index + 1));
+                let noticed = self.findings.len();
+                let converted = self.convert(row, scope, value).map_err(|text| {
                     let blank = if text.starts_with('.') { "" } else { " " };
-                    let place = path.to_string().replace("[*]", &format!("[{}]", index + 1));
-                    scope.refusal(&format!("{place}{blank}{text}"))
+                    scope.refusal(&format!("{}{blank}{text}", place()))
                 })?;
+                for finding in self.findings.iter_mut().skip(noticed) {
+                    finding.path = scope.refusal(&place()).0;
+                }
                 made.extend(converted);
             }
             if !made.is_empty() {
@@ -172,7 +176,7 @@ impl<'m> Run<'_, 'm> {
         }
     }
 
-    fn convert(&mut self, row: &Row, scope: &Scope<'m>, path: &Path, value: Value<'m>) -> convert::Converted {
+    fn convert(&mut self, row: &Row, scope: &Scope<'m>, value: Value<'m>) -> convert::Converted {
         let zone = &self.feed.zone;
         match &row.op {
             Op::Convert { conversion, argument, .. } => match conversion {
@@ -202,7 +206,7 @@ impl<'m> Run<'_, 'm> {
                     return Ok(Some(json));
                 }
                 let text = format!("code is not in the code set {}", set.name);
-                self.findings.push(Finding { path: path.to_string(), text });
+                self.findings.push(Finding { path: String::new(), text });
                 if row.need == Need::Always {
                     return Err("is not a code this organisation uses here");
                 }
