@@ -227,7 +227,8 @@ fn read_listener(
         let found = table.integer(name, within, problems).unwrap_or(default);
         u64::try_from(found).unwrap_or_default()
     };
-    let frame_bytes_max = number("frame-bytes-max", 1024..1024 * 1024 * 1024 + 1, FRAME_BYTES_MAX);
+    // SQLite keeps values below 1 GB; a message and a document of it must both fit.
+    let frame_bytes_max = number("frame-bytes-max", 1024..512 * 1024 * 1024 + 1, FRAME_BYTES_MAX);
     let connections_max = number("connections-max", 1..100_001, 1024);
     let idle = number("idle-timeout-secs", 1..86_401, 1800);
     let in_frame = number("frame-timeout-secs", 1..3601, 30);

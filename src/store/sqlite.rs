@@ -25,6 +25,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(200);
 /// Size of the log from which the writer works off what is left itself, between two batches, so that the log starts
 /// anew and stays bounded, in bytes.
 const LOG_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// How long the end waits for readers.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Commits between two looks at the size of the log.
 const LOG_LOOK_EVERY: u64 = 16;
 /// How long a connection waits for a lock another one holds.
@@ -83,6 +85,13 @@ impl Sqlite {
             if log_bytes(path) >= CHECKPOINT_BYTES {
                 work_off_log(&connection);
             }
+        }
+        // The writer has ended: leave one whole file behind, unless a reader is still at it.
+        let whole = connection
+            .busy_timeout(LAST_WAIT)
+            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)));
+        if let Err(error) = whole {
+            tracing::warn!(event = "store.checkpoint_failed", %error);
         }
     }
 

@@ -12,3 +12,4 @@ mod mllp;
 mod probe;
 mod process;
 mod send;
+mod writer;
