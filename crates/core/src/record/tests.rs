@@ -120,7 +120,7 @@ fn change(resource_type: &'static str, key: &str, policy: Policy) -> Change {
         only: Arc::new([]),
         unite: Arc::new([]),
         missing: Vec::new(),
-        label: Label::GeneralHealth,
+        label: Some(Label::GeneralHealth),
     }
 }
 
@@ -308,7 +308,7 @@ proptest! {
                 if let Some(earlier) = before.get(id) {
                     prop_assert_eq!(earlier.record, head.record, "nothing moves between records");
                     prop_assert!(head.version == earlier.version || head.version == earlier.version + 1);
-                    prop_assert!(head.entered_at >= earlier.entered_at || head.deleted);
+                    prop_assert!(head.entered_at >= earlier.entered_at, "an older message undoes nothing newer");
                 }
             }
             // The same message again, decided anew, never makes a second version of anything but appended events.
