@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use fairway_care::Label;
 use fairway_core::fhir::{self, Json};
-use fairway_core::record::{EventItem, Outcome, PointHead, ResourceId, View, Wanted, team};
+use fairway_core::record::{EventItem, Outcome, PointHead, ResourceId, View, Wanted};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
@@ -198,11 +198,7 @@ impl Store for Sqlite {
         let mut ids: BTreeSet<ResourceId> = wanted.points.iter().copied().collect();
         ids.extend(view.identifiers.values());
         ids.extend(view.groups.values().flatten());
-        for (key, organisation, alias) in &wanted.memberships {
-            if let Some(record) = view.identifiers.get(key) {
-                ids.insert(team::care_team_id(*record, organisation, alias));
-            }
-        }
+        ids.extend(wanted.memberships(&view.identifiers));
         self.rows.clear();
         for id in ids {
             if let Some((head, row)) = self.head(id)? {

@@ -139,7 +139,7 @@ pub enum TeamRefusal {
     UnknownAdd {
         /// One-based repetition of ZTM-1.
         repetition: usize,
-        /// The alias as sent.
+        /// The alias as sent, cut to its first characters.
         alias: String,
     },
     /// ZTM-2 holds an alias that no team of the organisation has.
@@ -147,7 +147,7 @@ pub enum TeamRefusal {
     UnknownRemove {
         /// One-based repetition of ZTM-2.
         repetition: usize,
-        /// The alias as sent.
+        /// The alias as sent, cut to its first characters.
         alias: String,
     },
     /// ZTM-2 names the organisation itself.
@@ -194,7 +194,7 @@ pub fn plan_teams(
     for (index, alias) in request.add.iter().enumerate() {
         let team = organisation
             .team(alias)
-            .ok_or_else(|| TeamRefusal::UnknownAdd { repetition: index + 1, alias: alias.clone() })?;
+            .ok_or_else(|| TeamRefusal::UnknownAdd { repetition: index + 1, alias: shown(alias) })?;
         if changes.iter().all(|change| change.membership.team != *alias) {
             changes.extend(link_team(team, current));
         }
@@ -205,7 +205,7 @@ pub fn plan_teams(
             return Err(TeamRefusal::RemoveOrganisation { repetition, alias: alias.clone() });
         }
         if organisation.team(alias).is_none() {
-            return Err(TeamRefusal::UnknownRemove { repetition, alias: alias.clone() });
+            return Err(TeamRefusal::UnknownRemove { repetition, alias: shown(alias) });
         }
         if !current.iter().any(|held| held.team == *alias && held.active) {
             return Err(TeamRefusal::NotInTeam { repetition, alias: alias.clone() });
@@ -226,6 +226,15 @@ pub fn link_team(team: &Team, current: &[Membership]) -> Option<MembershipChange
     }
     let membership = Membership { team: team.alias.clone(), active: true, access: team.default_access };
     Some(MembershipChange { membership })
+}
+
+/// What a refusal repeats of an alias nobody knows: enough to find it, not a misplaced field in full.
+fn shown(alias: &str) -> String {
+    const CHARACTERS: usize = 32;
+    match alias.char_indices().nth(CHARACTERS) {
+        Some((end, _)) => format!("{}…", &alias[..end]),
+        None => alias.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -295,6 +304,9 @@ mod tests {
         let current = [member("PRT", true), member("REN", true), member("WLV", false)];
         assert_eq!(plan(&current, &[], &["REN"]).unwrap(), [("REN".into(), false)]);
         assert_eq!(plan(&current, &[], &["PRT"]).unwrap(), [("PRT".into(), false)]);
+        let long = "é".repeat(6000);
+        let refusal = plan(&current, &["PRT", &long], &[]).unwrap_err().to_string();
+        assert!(refusal.len() < 200 && refusal.contains('…'), "{refusal}");
         assert_eq!(plan(&current, &[], &["WLV"]), Err(TeamRefusal::NotInTeam { repetition: 1, alias: "WLV".into() }));
         assert_eq!(
             plan(&current, &[], &["REN", "NO"]),

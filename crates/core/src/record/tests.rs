@@ -149,6 +149,18 @@ fn any_assignments() -> impl Strategy<Value = Vec<Assignment>> {
     prop::collection::vec(assignment, 0..12)
 }
 
+#[test]
+fn a_number_given_in_the_batch_leads_to_the_teams_of_its_record() {
+    let sent = |at, kind| Sent { patient: 0, at, kind };
+    let mut store = Store::default();
+    store.run(&[sent(0, Kind::Demographics { family: 0 }), sent(1, Kind::Teams { add: true, number: None })], 1);
+    let numbered = sent(2, Kind::Numbered { number: 0 });
+    let removed = sent(3, Kind::Teams { add: false, number: Some(0) });
+    for decision in store.run(&[numbered, removed], 2) {
+        assert_eq!(decision.outcome, Outcome::Applied, "{decision:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn applying_never_panics_and_leaves_json(assignments in any_assignments(), more in any_assignments()) {
@@ -176,7 +188,8 @@ fn identifier(value: &str, kind: IdentifierKind) -> PatientIdentifier {
 #[derive(Debug, Clone)]
 enum Kind {
     Demographics { family: u8 },
-    Teams { add: bool },
+    Numbered { number: u8 },
+    Teams { add: bool, number: Option<u8> },
     Appointment { key: u8, text: u8, policy: Policy },
     Admit,
     Transfer,
@@ -247,8 +260,15 @@ fn update(sent: &Sent) -> RecordUpdate {
             let path = vec![step("name", true, None), step("family", false, None)];
             update.patient.assignments = vec![assign(path, Some(Json::string(format!("F{family}"))))];
         }
-        Kind::Teams { add } => {
+        Kind::Numbered { number } => {
             update.patient.demographics = true;
+            update.patient.identifiers.push(identifier(&format!("M{number}"), IdentifierKind::Local));
+        }
+        Kind::Teams { add, number } => {
+            update.patient.demographics = true;
+            if let Some(number) = number {
+                update.patient.identifiers = vec![identifier(&format!("M{number}"), IdentifierKind::Local)];
+            }
             let teams = if *add { vec!["PRT".to_owned(), "REN".to_owned()] } else { Vec::new() };
             update.teams = Some(TeamRequest { add: teams, remove: if *add { vec![] } else { vec!["REN".to_owned()] } });
         }
@@ -316,9 +336,7 @@ impl Store {
             ids.extend(&members);
             view.groups.insert((organisation.clone(), group.clone()), members);
         }
-        for (key, organisation, alias) in &wanted.memberships {
-            ids.extend(view.identifiers.get(key).map(|record| team::care_team_id(*record, organisation, alias)));
-        }
+        ids.extend(wanted.memberships(&view.identifiers));
         for id in ids {
             view.points.extend(self.all.points.get(&id).map(|head| (id, head.clone())));
         }
@@ -352,7 +370,9 @@ fn sent() -> impl Strategy<Value = Sent> {
     let policy = prop_oneof![Just(Policy::Replace), Just(Policy::Merge), Just(Policy::Set), Just(Policy::Delete)];
     let kind = prop_oneof![
         4 => (0..3_u8).prop_map(|family| Kind::Demographics { family }),
-        2 => any::<bool>().prop_map(|add| Kind::Teams { add }),
+        2 => (any::<bool>(), prop::option::of(0..2_u8)).prop_map(|(add, number)| Kind::Teams { add, number }),
+        // A second number of the record, which later messages may give alone.
+        1 => (0..2_u8).prop_map(|number| Kind::Numbered { number }),
         4 => (0..2_u8, 0..3_u8, policy).prop_map(|(key, text, policy)| Kind::Appointment { key, text, policy }),
         1 => Just(Kind::Admit),
         2 => Just(Kind::Transfer),
@@ -403,7 +423,7 @@ proptest! {
             if !matches!(message.kind, Kind::Transfer | Kind::CancelTransfer | Kind::CancelDischarge) {
                 let again = store.run(std::slice::from_ref(message), 1).remove(0);
                 let deletes = matches!(message.kind, Kind::Appointment { policy: Policy::Delete | Policy::Set, .. });
-                if !deletes && decision.outcome != Outcome::Rejected && !matches!(message.kind, Kind::Teams { add: false }) {
+                if !deletes && decision.outcome != Outcome::Rejected && !matches!(message.kind, Kind::Teams { add: false, .. }) {
                     prop_assert!(again.effects.points.is_empty(), "{:?} {:?}", message, again.notes);
                 }
             }

@@ -2,11 +2,11 @@
 //!
 //! Says it from the updates alone; the store answers with a [`super::View`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::update::{IdentifierKey, RecordUpdate};
-use super::{ResourceId, patient};
+use super::{ResourceId, patient, team};
 
 /// What a batch needs to see of the store.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +17,11 @@ pub struct Wanted {
     pub points: HashSet<ResourceId>,
     /// Groups (organisation, key) of which every data point is needed.
     pub groups: HashSet<(Arc<str>, String)>,
-    /// For each identifier, the teams whose memberships of the matched record are needed.
-    pub memberships: HashSet<(IdentifierKey, Arc<str>, String)>,
+    /// Teams (organisation, alias) whose memberships are needed of every record that `linked` leads to.
+    pub teams: HashSet<(Arc<str>, String)>,
+    /// Identifiers of demographic messages. One may lead to a record only after an earlier message of the same batch, so
+    /// teams are not kept by identifier.
+    pub linked: HashSet<IdentifierKey>,
 }
 
 impl Wanted {
@@ -27,11 +30,10 @@ impl Wanted {
         let organisation: Arc<str> = update.organisation.code().into();
         for identifier in &update.patient.identifiers {
             self.identifiers.insert(identifier.key.clone());
-            for alias in teams_of(update) {
-                self.memberships.insert((identifier.key.clone(), organisation.clone(), alias.to_owned()));
-            }
         }
         if update.patient.demographics {
+            self.linked.extend(update.patient.identifiers.iter().map(|identifier| identifier.key.clone()));
+            self.teams.extend(teams_of(update).map(|alias| (organisation.clone(), alias.to_owned())));
             self.identifiers.extend(patient::emails_of(&update.patient));
             self.points.extend(patient::first_record_id(update));
         }
@@ -43,11 +45,20 @@ impl Wanted {
             }
         }
     }
+
+    /// The memberships (CareTeam) that are needed, once it is known where the identifiers lead to.
+    pub fn memberships(&self, identifiers: &HashMap<IdentifierKey, ResourceId>) -> impl Iterator<Item = ResourceId> {
+        let records: HashSet<ResourceId> = self.linked.iter().filter_map(|key| identifiers.get(key)).copied().collect();
+        let teams = self.teams.iter();
+        records.into_iter().flat_map(move |record| {
+            teams.clone().map(move |(organisation, alias)| team::care_team_id(record, organisation, alias))
+        })
+    }
 }
 
-/// The teams a demographic message can touch.
+/// The teams a demographic message can touch, of those that the organisation has.
 fn teams_of(update: &RecordUpdate) -> impl Iterator<Item = &str> {
     let requested = update.teams.iter().flat_map(|request| request.add.iter().chain(&request.remove));
-    let creating = update.patient.demographics.then_some(&update.creating_team);
-    creating.into_iter().chain(requested).map(String::as_str)
+    let requested = requested.filter(|alias| update.organisation.team(alias).is_some());
+    [&update.creating_team].into_iter().chain(requested).map(String::as_str)
 }

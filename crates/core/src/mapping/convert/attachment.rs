@@ -28,8 +28,8 @@ pub(in crate::mapping) fn attachment(
     let bytes = match encoding.as_str() {
         "BASE64" => decode_base64(data.raw()).ok_or(".5 is not valid Base64")?,
         "HEX" => decode_hex(data.raw()).ok_or(".5 is not valid hexadecimal")?,
-        "A" | "" => Bytes::from(data.formatted().into_owned().into_bytes()),
-        _ => return Err(".4 (encoding) must be Base64, Hex or A"),
+        "A" | "" if content_type.starts_with("text/") => Bytes::from(data.formatted().into_owned().into_bytes()),
+        _ => return Err(".4 (encoding) must be Base64 or Hex; A only for text"),
     };
     let blob = Blob { id: sha256_hex(&[content_type.as_bytes(), b"\0", &bytes]), content_type, bytes };
     let mut members = vec![
