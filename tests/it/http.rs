@@ -9,6 +9,7 @@ use fairway_core::fhir::{self, Json};
 use super::process::{Process, Sender, code_of};
 
 mod edges;
+mod limits;
 
 /// An answer, as far as tests look at it.
 struct Reply {
