@@ -56,7 +56,7 @@ fn main() {
         let patient = n * 64 + sender;
         messages::adt("A28", patient, &format!("N{patient}"), 0)
     });
-    println!("created {} patients, refused {}", created.messages, created.refused);
+    assert_eq!(created.refused, 0, "every patient must be created");
 
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let update = |sender: usize, n: usize| {
@@ -69,6 +69,7 @@ fn main() {
         print("bare", senders, &limit);
         let ours = load(address, senders, until(), update);
         print("fairway", senders, &ours);
+        assert_eq!(ours.refused, 0, "a figure of refusals is none");
         println!("         ratio {:.2}", ours.messages_per_second / limit.messages_per_second);
     }
     runtime.block_on(daemon.stop());

@@ -1,5 +1,6 @@
 //! The cases of `fixtures/`, as `fairway test` plays them and as the demo plays them.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use fairway::config::Config;
@@ -14,7 +15,7 @@ fn root() -> &'static Path {
 fn every_fixture() {
     let config = Config::load(&root().join("config.example.toml")).unwrap();
     let cases = read(&root().join("fixtures")).unwrap();
-    assert!(cases.len() >= 40);
+    assert!(cases.len() >= 120);
     let mut wrong = Vec::new();
     for case in &cases {
         let expected = case.expected.as_ref().unwrap_or_else(|| panic!("{} has no expected.json", case.name));
@@ -26,6 +27,52 @@ fn every_fixture() {
         wrong.extend(lines.into_iter().map(|line| format!("{}: {line}", case.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The demo plays all cases into one store, so what one case makes must never be met by another.
+#[test]
+fn cases_share_no_identity() {
+    let cases = read(&root().join("fixtures")).unwrap();
+    let mut owners: HashMap<(&str, String), &str> = HashMap::new();
+    let mut shared = Vec::new();
+    for case in &cases {
+        let mut control_ids = HashSet::new();
+        for message in case.before.iter().chain([&case.message]) {
+            let text = std::str::from_utf8(message).unwrap();
+            assert!(!text.contains('\n'), "{} has line feeds", case.name);
+            let mut own = Vec::new();
+            for segment in text.split('\r') {
+                let fields: Vec<&str> = segment.split('|').collect();
+                let first = |number: usize| fields.get(number).map(|field| field.split('^').next().unwrap_or_default());
+                // MSH-1 is the separator itself, so MSH-10 stands ninth.
+                let number = match fields[0] {
+                    "MSH" => 9,
+                    "SCH" => 1,
+                    "PV1" => 19,
+                    "TXA" => 12,
+                    "OBR" => 3,
+                    _ => 0,
+                };
+                if number > 0 {
+                    own.extend(first(number).map(|id| (fields[0], id.to_owned())));
+                }
+                if fields[0] == "PID" {
+                    let identifiers = fields.iter().skip(2).take(2).flat_map(|field| field.split('~'));
+                    own.extend(identifiers.map(|id| ("PID", id.split('^').next().unwrap_or_default().to_owned())));
+                }
+            }
+            let control_id = own.iter().find(|id| id.0 == "MSH").unwrap().1.clone();
+            assert!(control_ids.insert(control_id.clone()), "{} uses {control_id} twice", case.name);
+            // XX1 stands for a number that nobody knows.
+            for id in own.into_iter().filter(|id| !matches!(&*id.1, "" | "XX1")) {
+                let owner = *owners.entry(id.clone()).or_insert(&case.name);
+                if owner != case.name {
+                    shared.push(format!("{} and {owner} share {} {}", case.name, id.0, id.1));
+                }
+            }
+        }
+    }
+    assert!(shared.is_empty(), "{}", shared.join("\n"));
 }
 
 #[test]

@@ -2,7 +2,20 @@
 //!
 //! Small on purpose: everything a message says stays as it is.
 
+use super::update::Assignment;
 use crate::fhir::{Json, date_range};
+
+/// Lets an end that [`complete`] made of the start follow it when a message moves the start alone.
+pub(super) fn end_follows_start(before: &Json, assignments: &[Assignment], after: &mut Json) {
+    let tells = |name| assignments.iter().any(|one| one.path.first().is_some_and(|step| step.name == name));
+    let Some(end) = before.get("end").filter(|end| before.get("start") == Some(end)) else { return };
+    if before.str_at("resourceType") == Some("Appointment") && !tells("end") && after.get("end") == Some(end) {
+        let start = after.get("start").cloned();
+        if let (Json::Object(object), Some(start)) = (after, start) {
+            object.insert("end", start);
+        }
+    }
+}
 
 /// Completes a resource after its elements were set: an Appointment with a start gets an end that is not before it
 /// (R4 app-2, app-3), for senders that give none.

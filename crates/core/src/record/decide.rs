@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use fairway_care::{Label, link_team, plan_teams};
 
-use super::complete::complete;
+use super::complete::{complete, end_follows_start};
 use super::patient::{self, Found};
 use super::team;
 use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient, unite};
@@ -291,6 +291,10 @@ impl Draft<'_> {
             let id = team::care_team_id(record, organisation.code(), &held.alias);
             let body = team::care_team(record, organisation, held, &change.membership);
             let stored = self.view.point(id).cloned();
+            if let Some(head) = stored.as_ref().filter(|head| self.update.sent_at < head.entered_at) {
+                self.note("CareTeam", id, head.version, ChangeKind::Older);
+                continue;
+            }
             let kind = match (&stored, change.membership.active) {
                 (None, _) => ChangeKind::Created,
                 (Some(_), _) => ChangeKind::Updated,
@@ -340,7 +344,11 @@ impl Draft<'_> {
             }
             own_record(&head, record)?;
             found = true;
-            self.delete(&head);
+            if self.update.sent_at < head.entered_at {
+                self.note(head.resource_type, id, head.version, ChangeKind::Older);
+            } else {
+                self.delete(&head);
+            }
         }
         if !found {
             self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
@@ -391,6 +399,9 @@ impl Draft<'_> {
                 };
                 let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
                 apply(&change.assignments, &mut body, only);
+                if policy == Policy::Merge {
+                    end_follows_start(&known.body, &change.assignments, &mut body);
+                }
                 if policy == Policy::Replace {
                     unite(&change.unite, &known.body, &mut body);
                 }
@@ -413,7 +424,13 @@ impl Draft<'_> {
         name_patient(&mut body, record);
         let Some(item) = &change.item else {
             complete(change.resource_type, &mut body);
-            self.store(head, body, head.items.clone(), change.label, kind);
+            let label = match (kind, change.policy) {
+                // Nothing of the message counts but the elements of the policy.
+                (ChangeKind::Updated, Policy::Set) => head.label,
+                (ChangeKind::Updated, Policy::Merge) => change.label.unwrap_or(head.label),
+                _ => change.label.unwrap_or(Label::GeneralHealth),
+            };
+            self.store(head, body, head.items.clone(), label, kind);
             return Ok(());
         };
         let sent_at = self.update.sent_at;
@@ -428,6 +445,7 @@ impl Draft<'_> {
             at: item.at.unwrap_or(sent_at),
             when: item.when.clone().unwrap_or_default(),
             entered_at: sent_at,
+            label: change.label,
             resource: body.clone(),
         };
         match (change.policy, same) {
@@ -444,6 +462,7 @@ impl Draft<'_> {
             }
             (Policy::Delete, Some(index)) => {
                 items.remove(index);
+                encounter::drop_orphans(&mut items);
             }
             (Policy::Set | Policy::Delete, None) => {
                 self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
@@ -456,7 +475,8 @@ impl Draft<'_> {
             Policy::Replace | Policy::Merge | Policy::Append => body,
         };
         let body = encounter::assemble(&base, &items);
-        self.store(head, body, items.into(), change.label, kind);
+        let label = encounter::label(&items, head.label);
+        self.store(head, body, items.into(), label, kind);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! Senders report admissions, transfers and discharges; the Encounter resource is worked out anew from the events that
 //! remain, so that cancelling one puts things back exactly as they were.
 
+use fairway_care::Label;
 use serde::{Deserialize, Serialize};
 
 use crate::fhir::Json;
@@ -18,8 +19,29 @@ pub struct EventItem {
     pub when: String,
     /// MSH-7 of the message that brought it, µs since 1970 UTC.
     pub entered_at: i64,
+    /// The privacy label its own codes decide; none when it has none (hl7-api 8.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<Label>,
     /// The Encounter as this event alone describes it.
     pub resource: Json,
+}
+
+/// Drops the updates when no event is left that they could belong to: an A08 alone is no stay (hl7-api 3.3).
+pub(super) fn drop_orphans(items: &mut Vec<EventItem>) {
+    if items.iter().all(|item| item.kind == "UPDATE") {
+        items.clear();
+    }
+}
+
+/// The label of an encounter: that of its latest event that decides one, like its service. A cancelled encounter keeps
+/// the label it had.
+pub(super) fn label(items: &[EventItem], held: Label) -> Label {
+    if items.is_empty() {
+        return held;
+    }
+    let mut ordered: Vec<&EventItem> = items.iter().collect();
+    ordered.sort_by_key(|item| item.at);
+    ordered.iter().rev().find_map(|item| item.label).unwrap_or(Label::GeneralHealth)
 }
 
 /// The Encounter that `items` add up to; `base` is the resource of the newest message (identifier, subject).
@@ -89,16 +111,14 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
 /// A run of consecutive events with one value.
 struct Run<'a> {
     value: &'a Json,
-    start: &'a str,
+    start: Option<&'a str>,
     end: Option<&'a str>,
 }
 
 impl Run<'_> {
     fn describe(&self, name: &'static str, value: Json) -> Json {
-        let mut period = vec![("start", Json::string(self.start))];
-        if let Some(end) = self.end {
-            period.push(("end", Json::string(end)));
-        }
+        let ends = [("start", self.start), ("end", self.end)];
+        let period = ends.into_iter().filter_map(|(name, time)| Some((name, Json::string(time?))));
         Json::object([(name, value), ("period", Json::object(period))])
     }
 }
@@ -114,12 +134,13 @@ fn runs<'a>(ordered: &[&'a EventItem], value: impl Fn(&'a EventItem) -> Option<&
             }
             last.end = Some(&item.when);
         }
-        runs.push(Run { value, start: &item.when, end: None });
+        runs.push(Run { value, start: Some(&item.when), end: None });
     }
     if let (Some(last), Some(discharge)) = (runs.last_mut(), ordered.iter().rev().find(|item| item.kind == "DISCHARGE"))
-        && last.start != discharge.when
     {
         last.end = Some(&discharge.when);
+        // What only the discharge tells held until then; since when is not known.
+        last.start = last.start.filter(|start| *start != discharge.when);
     }
     runs
 }

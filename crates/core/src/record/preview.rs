@@ -29,6 +29,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
                 at: item.at.unwrap_or(update.sent_at),
                 when: item.when.clone().unwrap_or_default(),
                 entered_at: update.sent_at,
+                label: change.label,
                 resource: body.clone(),
             };
             let events = if change.policy == Policy::Delete { vec![] } else { vec![event] };

@@ -72,6 +72,94 @@ fn items_with_an_id_stay_until_replaced_and_others_go_together() {
     assert_eq!(resource.to_string(), r#"{"result":["a"]}"#);
 }
 
+#[test]
+fn true_takes_no_known_time_away() {
+    let dead = |value| Assignment {
+        path: Arc::new([Step { choice: Some("deceased"), ..step("deceasedBoolean", false, None) }]),
+        value: Some(Json::Bool(value)),
+        is_default: false,
+    };
+    let known = r#"{"deceasedDateTime":"2026"}"#;
+    assert_eq!(applied(&[dead(true)], known), known);
+    assert_eq!(applied(&[dead(true)], r#"{"deceasedBoolean":false}"#), r#"{"deceasedBoolean":true}"#);
+    assert_eq!(applied(&[dead(true)], "{}"), r#"{"deceasedBoolean":true}"#);
+}
+
+#[test]
+fn an_end_follows_the_start_only_when_it_was_made_of_it() {
+    let set = |name| assign(vec![step(name, false, None)], Some(Json::string("2026-01-01T10:00:00Z")));
+    let after = |held: &str, assignments: &[Assignment]| {
+        let (before, mut after) = (json(held), json(held));
+        apply(assignments, &mut after, &[]);
+        complete::end_follows_start(&before, assignments, &mut after);
+        after.str_at("end").unwrap().to_owned()
+    };
+    let made = r#"{"resourceType":"Appointment","start":"2026-01-01T14:00:00Z","end":"2026-01-01T14:00:00Z"}"#;
+    let told = r#"{"resourceType":"Appointment","start":"2026-01-01T14:00:00Z","end":"2026-01-01T15:00:00Z"}"#;
+    assert_eq!(after(made, &[set("start")]), "2026-01-01T10:00:00Z");
+    assert_eq!(after(told, &[set("start")]), "2026-01-01T15:00:00Z");
+    let both = [set("start"), assign(vec![step("end", false, None)], Some(Json::string("2026-01-01T14:00:00Z")))];
+    assert_eq!(after(made, &both), "2026-01-01T14:00:00Z");
+}
+
+#[test]
+fn an_encounter_has_the_label_of_its_latest_event_that_decides_one() {
+    let event = |kind: &str, at, label| EventItem {
+        kind: kind.to_owned(),
+        at,
+        when: String::new(),
+        entered_at: at,
+        label,
+        resource: Json::Null,
+    };
+    let admit = event("ADMIT", 1, Some(Label::SexualHealth));
+    let silent = event("DISCHARGE", 3, None);
+    let other = event("TRANSFER", 2, Some(Label::GeneralHealth));
+    let label = |items: &[EventItem]| encounter::label(items, Label::MentalHealth);
+    assert_eq!(label(&[silent.clone(), admit.clone()]), Label::SexualHealth);
+    assert_eq!(label(&[other, silent.clone(), admit]), Label::GeneralHealth);
+    assert_eq!(label(&[silent]), Label::GeneralHealth);
+    assert_eq!(label(&[]), Label::MentalHealth);
+    // Events that were stored before they had labels are read.
+    let old = r#"{"kind":"ADMIT","at":1,"when":"2026","entered_at":1,"resource":{}}"#;
+    assert_eq!(serde_json::from_str::<EventItem>(old).unwrap().label, None);
+}
+
+/// Any path over few names, so that paths meet elements of other shapes than they expect.
+fn any_assignments() -> impl Strategy<Value = Vec<Assignment>> {
+    let one = (0..4_usize, any::<bool>(), prop::option::of(0..4_usize), any::<bool>()).prop_map(
+        |(name, many, index, is_choice)| Step {
+            name: ["a", "b", "aBoolean", "aDateTime"][name],
+            many,
+            index,
+            choice: is_choice.then_some("a"),
+        },
+    );
+    let value = prop_oneof![
+        Just("1"),
+        Just("true"),
+        Just("\"x\""),
+        Just("{}"),
+        Just(r#"{"a":1}"#),
+        Just("[]"),
+        Just(r#"[{"id":"x.1"},2]"#)
+    ];
+    let assignment = (prop::collection::vec(one, 0..4), prop::option::of(value), any::<bool>())
+        .prop_map(|(path, value, is_default)| Assignment { path: path.into(), value: value.map(json), is_default });
+    prop::collection::vec(assignment, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn applying_never_panics_and_leaves_json(assignments in any_assignments(), more in any_assignments()) {
+        let mut resource = json("{}");
+        apply(&assignments, &mut resource, &[]);
+        apply(&more, &mut resource, &["a"]);
+        let text = resource.to_string();
+        prop_assert_eq!(Json::parse(text.as_bytes()).unwrap(), resource.clone());
+    }
+}
+
 fn organisation() -> Arc<Organisation> {
     let team = |alias: &str, kind| Team::new(alias, alias, kind, LabelSet::NONE);
     let teams = vec![team("PRT", TeamKind::PatientRecord), team("REN", TeamKind::Speciality)];
@@ -120,7 +208,7 @@ fn change(resource_type: &'static str, key: &str, policy: Policy) -> Change {
         only: Arc::new([]),
         unite: Arc::new([]),
         missing: Vec::new(),
-        label: Label::GeneralHealth,
+        label: Some(Label::GeneralHealth),
     }
 }
 
@@ -308,7 +396,7 @@ proptest! {
                 if let Some(earlier) = before.get(id) {
                     prop_assert_eq!(earlier.record, head.record, "nothing moves between records");
                     prop_assert!(head.version == earlier.version || head.version == earlier.version + 1);
-                    prop_assert!(head.entered_at >= earlier.entered_at || head.deleted);
+                    prop_assert!(head.entered_at >= earlier.entered_at, "an older message undoes nothing newer");
                 }
             }
             // The same message again, decided anew, never makes a second version of anything but appended events.

@@ -130,8 +130,9 @@ pub struct Change {
     pub unite: Arc<[&'static str]>,
     /// What is missing to create the data point: complete sentences for the sender.
     pub missing: Vec<String>,
-    /// Privacy label by the rules of hl7-api 8.2.
-    pub label: Label,
+    /// Privacy label by the rules of hl7-api 8.2; none when the message has no code that decides one, so that a data
+    /// point that is changed and not replaced keeps its own.
+    pub label: Option<Label>,
 }
 
 /// Whose record, and what the message says about the person.
@@ -213,6 +214,11 @@ fn set(target: &mut Json, path: &[Step], value: &Json) {
     let Json::Object(object) = target else { return };
     let Some((step, rest)) = path.split_first() else { return };
     if let Some(choice) = step.choice {
+        let other = |name: &str| name != step.name && is_choice_of(name, choice);
+        // `deceasedBoolean` true says less than the time that is known.
+        if *value == Json::Bool(true) && object.iter().any(|(name, _)| other(name)) {
+            return;
+        }
         object.retain(|name, _| name == step.name || !is_choice_of(name, choice));
     }
     let empty = || if step.many { Json::Array(Vec::new()) } else { Json::Object(Default::default()) };

@@ -46,8 +46,20 @@ pub(in crate::mapping) fn observation_value(
         return None;
     }
     let first = value.repetition(1);
+    // Several values have no place in one of FHIR's elements; as text none is lost.
+    if value.repetitions().filter(|one| one.is_valued()).nth(1).is_some() && value_type != "ED" {
+        return match value_type {
+            "CE" | "CWE" | "CNE" | "CF" => coded_words(value),
+            _ => words(),
+        };
+    }
     match value_type {
         "NM" => match plain_number(&first.trimmed()) {
+            Some(number) => Some((0, quantity(number, unit, None))),
+            None => words(),
+        },
+        // Without a type, what reads as a number is one (hl7-api 6.1, OBX-5).
+        "" => match plain_number(&first.trimmed()) {
             Some(number) => Some((0, quantity(number, unit, None))),
             None => words(),
         },
@@ -69,6 +81,18 @@ pub(in crate::mapping) fn observation_value(
         "ED" => None,
         _ => words(),
     }
+}
+
+/// The texts of repeated codes, a line each.
+fn coded_words(value: Value<'_>) -> Option<(usize, Json)> {
+    let concepts = value.repetitions().filter_map(coded);
+    let lines: Vec<String> = concepts
+        .filter_map(|concept| {
+            let text = concept.str_at("text").or_else(|| concept.str_at("coding[0].code"))?;
+            Some(text.to_owned())
+        })
+        .collect();
+    (!lines.is_empty()).then(|| (2, Json::String(lines.join("\n"))))
 }
 
 /// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).

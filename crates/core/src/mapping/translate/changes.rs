@@ -1,5 +1,6 @@
 //! Makes the data points of a message: key, group, event, label, and the elements that `rows` fills.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
@@ -125,15 +126,21 @@ impl<'m> Run<'_, 'm> {
         Ok(Item { kind: kind.clone(), at: sent_at, when: sent_at.map(fhir_instant_from_micros) })
     }
 
-    /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health.
-    fn label(&self, write: &WritePlan, scope: &Scope<'m>) -> Label {
-        let of = |path: &Option<Path>, labels: &HashMap<String, Label>| {
-            let path = path.as_ref().filter(|_| !labels.is_empty())?;
-            labels.get(&*self.places.text(scope, path)).copied()
+    /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health; none when the
+    /// message has neither code.
+    fn label(&self, write: &WritePlan, scope: &Scope<'m>) -> Option<Label> {
+        let code = |path: &Option<Path>| {
+            let code = self.places.text(scope, path.as_ref()?);
+            (!code.is_empty()).then_some(code)
         };
-        of(&write.specialty, &self.feed.specialty_labels)
-            .or_else(|| of(&write.service, &self.feed.service_labels))
-            .unwrap_or(Label::GeneralHealth)
+        let of = |code: &Option<_>, labels: &HashMap<String, Label>| {
+            let code: &Cow<'_, str> = code.as_ref()?;
+            labels.get(&**code).copied()
+        };
+        let (specialty, service) = (code(&write.specialty), code(&write.service));
+        of(&specialty, &self.feed.specialty_labels)
+            .or_else(|| of(&service, &self.feed.service_labels))
+            .or_else(|| (specialty.is_some() || service.is_some()).then_some(Label::GeneralHealth))
     }
 }
 

@@ -13,17 +13,23 @@ use crate::mapping::plan::{BlockId, CodeShape, Need, Op, Row, Source};
 use crate::record::{Assignment, ElementPath, PATIENT_REFERENCE, ResourceId, apply};
 
 impl<'m> Run<'_, 'm> {
-    /// Runs a block of rows; what is missing to create the resource goes to `missing`.
+    /// Runs a block of rows; what is missing to create the resource goes to `missing`. False when the block has rows that
+    /// are no constants, and none of them made anything: constants alone tell nothing.
     pub(super) fn block(
         &mut self,
         block: BlockId,
         scope: &Scope<'m>,
         assignments: &mut Vec<Assignment>,
         missing: &mut Vec<String>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let feed = self.feed;
+        let (mut asks, mut told) = (false, false);
         for row in feed.plan.blocks.get(block).into_iter().flatten() {
             let (made, asked) = self.row_in_scopes(row, scope, missing)?;
+            if !matches!(row.op, Op::Constant(_)) {
+                asks = true;
+                told |= made.is_some();
+            }
             match made {
                 Some(Made::Values(path, mut values)) => {
                     if let Some(id) = &row.id {
@@ -48,7 +54,7 @@ impl<'m> Run<'_, 'm> {
                 }
             }
         }
-        Ok(())
+        Ok(told || !asks)
     }
 
     /// What a row makes over all its scopes, and whether its conditions held in any.
@@ -99,8 +105,8 @@ impl<'m> Run<'_, 'm> {
             Op::Block(block) => {
                 let mut inner = Vec::new();
                 let before = missing.len();
-                self.block(*block, scope, &mut inner, missing)?;
-                if missing.len() > before || inner.is_empty() {
+                let told = self.block(*block, scope, &mut inner, missing)?;
+                if !told || missing.len() > before || inner.is_empty() {
                     return Ok(None);
                 }
                 let mut json = Json::Object(Default::default());
