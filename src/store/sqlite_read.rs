@@ -2,6 +2,7 @@
 //!
 //! Every call is bounded by its caller; nothing here scans content.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -34,9 +35,9 @@ pub enum Driver {
     Records(Vec<ResourceId>),
     /// First identifier value, or for Patients any identifier.
     Identifiers(Vec<String>),
-    /// A Patient's search term: `family` and `given` start with the value, `birthdate` equals it.
+    /// A Patient's search term that starts with the value: `family` and `given` folded, `birthdate` as written.
     Term(&'static str, String),
-    /// The time the resource is about lies in or touches the half-open range of µs.
+    /// The time the resource is about lies in or touches the half-open range of µs, or is not known by its beginning.
     Dates(i64, i64),
     /// Stored in or after this instant, µs.
     UpdatedFrom(i64),
@@ -104,7 +105,17 @@ pub struct MessageFilter {
     pub limit: usize,
 }
 
+/// Resource types whose date is a period of any length; the date of all others is as long as it is written.
+const PERIODS: [&str; 2] = ["Encounter", "CareTeam"];
+/// The longest date that is no period: a leap year, in µs.
+const DATE_MICROS_MAX: i64 = 366 * 24 * 3600 * 1_000_000;
+
 const STORED: &str = "p.record, p.type, p.id, v.version, v.at, v.label, v.deleted, v.message, v.body";
+
+/// Steps from one system to the next by the primary key, so that a store of millions of identifiers is not gone through.
+const RECORDS_OF_VALUE: &str = "WITH RECURSIVE s (system) AS (SELECT min(system) FROM identifier UNION ALL \
+     SELECT (SELECT min(system) FROM identifier WHERE system > s.system) FROM s WHERE s.system IS NOT NULL) \
+     SELECT DISTINCT i.record FROM s JOIN identifier i ON i.system = s.system AND i.value = ?1";
 
 impl Reader {
     /// A reader of the store in this file, which must exist.
@@ -148,25 +159,45 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub fn history(&self, resource_type: &str, id: ResourceId, limit: usize) -> Result<Vec<Stored>, StoreError> {
-        let sql =
-            format!("SELECT v.previous, {STORED} FROM version v JOIN point p ON p.number = v.point WHERE v.seq = ?1");
+        let mut versions = Vec::new();
+        if limit > 0 {
+            self.versions(resource_type, id, u32::MAX, |version| {
+                versions.push(version);
+                if versions.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(versions)
+    }
+
+    /// Gives the versions of a resource older than version `below`, newest first, one at a time until `each` breaks.
+    /// Linear in the number of versions since the last one given; contents are read only of versions that are given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn versions(
+        &self,
+        resource_type: &str,
+        id: ResourceId,
+        below: u32,
+        mut each: impl FnMut(Stored) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let sql = format!("SELECT {STORED} FROM version v JOIN point p ON p.number = v.point WHERE v.seq = ?1");
         self.with(|connection| {
             let mut next: Option<i64> = connection
                 .prepare_cached("SELECT seq FROM point WHERE id = ?1 AND type = ?2")?
                 .query_row(params![&id.bytes()[..], resource_type], |row| row.get(0))
                 .optional()?;
-            let mut versions = Vec::new();
+            let mut step = connection.prepare_cached("SELECT previous, version FROM version WHERE seq = ?1")?;
+            let mut load = connection.prepare_cached(&sql)?;
             while let Some(seq) = next {
-                if versions.len() >= limit {
+                let (previous, version): (_, u32) =
+                    step.query_row(params![seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                if version < below && each(load.query_row(params![seq], |row| stored(row, 0))?).is_break() {
                     break;
                 }
-                let (previous, version) = connection
-                    .prepare_cached(&sql)?
-                    .query_row(params![seq], |row| Ok((row.get(0)?, stored(row, 1)?)))?;
-                versions.push(version);
                 next = previous;
             }
-            Ok(versions)
+            Ok(())
         })
     }
 
@@ -182,13 +213,7 @@ impl Reader {
                     .prepare_cached("SELECT record FROM identifier WHERE system = ?1 AND value = ?2")?
                     .query_map(params![system, value], id)?
                     .collect(),
-                None => connection
-                    .prepare_cached(
-                        "SELECT DISTINCT i.record FROM (SELECT DISTINCT system FROM identifier) s \
-                         JOIN identifier i ON i.system = s.system AND i.value = ?1",
-                    )?
-                    .query_map(params![value], id)?
-                    .collect(),
+                None => connection.prepare_cached(RECORDS_OF_VALUE)?.query_map(params![value], id)?.collect(),
             }
         })
     }
@@ -198,61 +223,93 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub fn scan(&self, scan: &Scan) -> Result<Vec<Found>, StoreError> {
-        let limit = Value::Integer(i64::try_from(scan.limit).unwrap_or(i64::MAX));
-        let kind = Value::Text(scan.resource_type.to_owned());
-        let after = Value::Integer(scan.after);
+        let mut all = Vec::new();
+        self.visit(scan, |found| {
+            all.push(found);
+            ControlFlow::Continue(())
+        })?;
+        Ok(all)
+    }
+
+    /// As [`Reader::scan`], but gives the candidates one at a time, until `each` breaks: the content of one candidate is
+    /// in memory at a time, and the index is gone through once.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn visit(&self, scan: &Scan, mut each: impl FnMut(Found) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let (sql, arguments) = self.candidates(scan)?;
+        let load = format!("SELECT {STORED} FROM point p JOIN version v ON v.seq = p.seq WHERE p.number = ?1");
+        self.with(|connection| {
+            // One read transaction: it lasts as long as the outer statement.
+            let mut candidates = connection.prepare_cached(&sql)?;
+            let mut load = connection.prepare_cached(&load)?;
+            let mut rows = candidates.query(params_from_iter(arguments))?;
+            while let Some(row) = rows.next()? {
+                let stored = load.query_row([row.get::<_, i64>(1)?], |row| stored(row, 0))?;
+                if each(Found { cursor: row.get(0)?, stored }).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The statement that gives cursor and row number of each candidate, without its content, and its arguments.
+    fn candidates(&self, scan: &Scan) -> Result<(String, Vec<Value>), StoreError> {
         let blob = |id: &ResourceId| Value::Blob(id.bytes().to_vec());
         let list = |count: usize| vec!["?"; count].join(", ");
-        let mut arguments = vec![kind, after];
+        let mut arguments = vec![Value::Text(scan.resource_type.to_owned()), Value::Integer(scan.after)];
         let (from, condition) = match &scan.driver {
             Driver::Ids(ids) => {
                 arguments.extend(ids.iter().map(blob));
-                ("point p JOIN version v ON v.seq = p.seq", format!("p.id IN ({})", list(ids.len())))
+                ("point p", format!("p.id IN ({})", list(ids.len())))
             }
             Driver::Records(records) => {
                 arguments.extend(records.iter().map(blob));
-                ("point p JOIN version v ON v.seq = p.seq", format!("p.record IN ({})", list(records.len())))
+                ("point p", format!("p.record IN ({})", list(records.len())))
             }
             Driver::Identifiers(values) => {
                 arguments.extend(values.iter().map(|value| Value::Text(value.clone())));
-                ("point p JOIN version v ON v.seq = p.seq", format!("p.identifier IN ({})", list(values.len())))
+                ("point p", format!("p.identifier IN ({})", list(values.len())))
             }
             Driver::Term(name, value) => {
                 arguments.push(Value::Text((*name).to_owned()));
                 arguments.push(Value::Text(value.clone()));
                 arguments.push(Value::Text(format!("{value}\u{10ffff}")));
                 (
-                    "(SELECT DISTINCT point FROM term WHERE name = ?3 AND value >= ?4 AND value <= ?5) t \
-                     JOIN point p ON p.number = t.point JOIN version v ON v.seq = p.seq",
+                    "(SELECT DISTINCT point FROM term WHERE name = ?3 AND value >= ?4 AND value <= ?5 AND point > ?2) t \
+                     CROSS JOIN point p ON p.number = t.point",
                     "1".to_owned(),
                 )
             }
             Driver::Dates(from, to) => {
-                arguments.extend([Value::Integer(*from), Value::Integer(*to)]);
-                ("point p JOIN version v ON v.seq = p.seq", "p.date_to > ?3 AND p.date_from < ?4".to_owned())
+                let lasts = PERIODS.contains(&scan.resource_type);
+                let first = if lasts { i64::MIN } else { from.saturating_sub(DATE_MICROS_MAX) };
+                arguments.extend([Value::Integer(*from), Value::Integer(*to), Value::Integer(first)]);
+                (
+                    "(SELECT number FROM point \
+                     WHERE type = ?1 AND date_from >= ?5 AND date_from < ?4 AND date_to > ?3 AND number > ?2 \
+                     UNION ALL SELECT number FROM point WHERE type = ?1 AND date_from IS NULL AND number > ?2) d \
+                     CROSS JOIN point p ON p.number = d.number",
+                    "1".to_owned(),
+                )
             }
             Driver::UpdatedFrom(at) => {
-                let first = self.first_version_from(*at)?;
-                arguments.push(Value::Integer(first));
-                ("version v JOIN point p ON p.number = v.point AND p.seq = v.seq", "v.seq >= ?3".to_owned())
+                arguments.push(Value::Integer(self.first_version_from(*at)?));
+                ("version v CROSS JOIN point p ON p.number = v.point AND p.seq = v.seq", "v.seq >= ?3".to_owned())
             }
-            Driver::All => ("point p JOIN version v ON v.seq = p.seq", "1".to_owned()),
+            // In the order of the rows: no index gives one type in the order of its numbers, and sorting it for each
+            // page costs more than passing by the others.
+            Driver::All => ("point p NOT INDEXED", "1".to_owned()),
         };
         let cursor = if matches!(scan.driver, Driver::UpdatedFrom(_)) { "v.seq" } else { "p.number" };
-        let place = arguments.len() + 1;
-        arguments.push(limit);
+        arguments.push(Value::Integer(i64::try_from(scan.limit).unwrap_or(i64::MAX)));
         let sql = format!(
-            "SELECT {cursor}, {STORED} FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
-             AND {condition} ORDER BY {cursor} LIMIT ?{place}"
+            "SELECT {cursor}, p.number FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
+             AND {condition} ORDER BY {cursor} LIMIT ?{}",
+            arguments.len()
         );
-        self.with(|connection| {
-            connection
-                .prepare_cached(&sql)?
-                .query_map(params_from_iter(arguments), |row| {
-                    Ok(Found { cursor: row.get(0)?, stored: stored(row, 1)? })
-                })?
-                .collect()
-        })
+        Ok((sql, arguments))
     }
 
     /// The first version stored at or after an instant. Versions are in order of time, so this is a binary search.
@@ -365,4 +422,47 @@ fn stored(row: &Row<'_>, first: usize) -> rusqlite::Result<Stored> {
         message: row.get(first + 7)?,
         body: Arc::new(body),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Sqlite;
+    use super::*;
+
+    #[test]
+    fn every_driver_rides_its_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        drop(Sqlite::open(&path).unwrap());
+        let reader = Reader::new(&path);
+        let id = ResourceId::derive(&["x"]);
+        let plan = |sql: &str, arguments: Vec<Value>| {
+            let rows = reader.with(|connection| {
+                let mut rows = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                rows.query_map(params_from_iter(arguments), |row| row.get::<_, String>(3))?.collect()
+            });
+            let rows: Vec<String> = rows.unwrap();
+            rows.join("\n")
+        };
+        for (driver, index) in [
+            (Driver::Ids(vec![id, id]), "USING INDEX point_id"),
+            (Driver::Records(vec![id]), "USING INDEX point_record (record=? AND type=?)"),
+            (Driver::Identifiers(vec!["1".to_owned()]), "USING INDEX point_identifier (identifier=?"),
+            (Driver::Term("family", "a".to_owned()), "SEARCH term USING PRIMARY KEY (name=? AND value>? AND value<?)"),
+            (Driver::Dates(0, 1), "USING INDEX point_date (type=? AND date_from>? AND date_from<?)"),
+            (Driver::UpdatedFrom(5), "SEARCH v USING INTEGER PRIMARY KEY (rowid>?)"),
+            (Driver::All, "SEARCH p USING INTEGER PRIMARY KEY (rowid>?)"),
+        ] {
+            let scan = Scan { resource_type: "Appointment", driver, after: 0, limit: 10 };
+            let (sql, arguments) = reader.candidates(&scan).unwrap();
+            let found = plan(&sql, arguments);
+            assert!(found.contains(index), "{:?}\n{found}", scan.driver);
+            let sorts = found.contains("FOR ORDER BY");
+            assert!(!sorts || !matches!(scan.driver, Driver::All | Driver::UpdatedFrom(_)), "{found}");
+        }
+        let found = plan(RECORDS_OF_VALUE, vec![Value::Text("1".to_owned())]);
+        assert!(found.contains("SEARCH i USING PRIMARY KEY (system=? AND value=?)"), "{found}");
+        assert!(!found.contains("SCAN identifier"), "{found}");
+    }
 }

@@ -8,6 +8,9 @@ use fairway_core::fhir::{self, Json};
 
 use super::process::{Process, Sender, code_of};
 
+mod edges;
+mod limits;
+
 /// An answer, as far as tests look at it.
 struct Reply {
     status: u16,
@@ -70,6 +73,14 @@ fn resources(bundle: &Json) -> Vec<&Json> {
 fn names(bundle: &Json) -> Vec<String> {
     let name = |json: &Json| format!("{}/{}", json.str_at("resourceType").unwrap(), json.str_at("id").unwrap());
     resources(bundle).into_iter().map(name).collect()
+}
+
+/// Path of the next page, when there is one.
+fn next(bundle: &Json) -> Option<String> {
+    let links = bundle.get("link").and_then(Json::as_array).unwrap_or_default();
+    let next = links.iter().find(|link| link.str_at("relation") == Some("next"))?;
+    let url = next.str_at("url")?;
+    Some(url[url.find("/sandbox")?..].to_owned())
 }
 
 fn count(process: &Process, path: &str) -> usize {

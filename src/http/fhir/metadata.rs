@@ -1,12 +1,17 @@
 //! `metadata`: what this API can do, built from the search parameters it really answers.
 
 use fairway_core::fhir::Json;
-use fairway_core::fhir::search::{SearchKind, parameters};
+use fairway_core::fhir::search::{SearchKind, parameter as parameter_of, parameters};
 
 use super::STORED_TYPES;
 
 /// Date of the statement: that of its last change.
 const DATE: &str = "2026-11-24";
+
+/// What the lists of a CapabilityStatement have no place for.
+const REST: &str = "Read only. Results are paged by _count and next links. What is filed of a patient is also searched by \
+    patient.identifier or patient:identifier (subject likewise), as value or system|value. Parameters that are not listed \
+    are refused.";
 
 fn coded(items: impl IntoIterator<Item = &'static str>) -> Json {
     Json::Array(items.into_iter().map(|code| Json::object([("code", Json::string(code))])).collect())
@@ -33,6 +38,7 @@ fn resource(kind: &'static str) -> Json {
         let mut includes = Vec::new();
         if kind != "Patient" {
             includes.extend(["*:patient".to_owned(), format!("{kind}:patient")]);
+            includes.extend(parameter_of(kind, "subject").map(|_| format!("{kind}:subject")));
         }
         if kind == "DiagnosticReport" {
             includes.push("DiagnosticReport:result".to_owned());
@@ -67,7 +73,11 @@ fn resource(kind: &'static str) -> Json {
 
 pub(super) fn capability_statement(base: &str) -> Json {
     let resources = STORED_TYPES.into_iter().chain(["Organization", "Binary"]).map(resource);
-    let rest = Json::object([("mode", Json::string("server")), ("resource", Json::Array(resources.collect()))]);
+    let rest = Json::object([
+        ("mode", Json::string("server")),
+        ("documentation", Json::string(REST)),
+        ("resource", Json::Array(resources.collect())),
+    ]);
     let mut members = vec![
         ("resourceType", Json::string("CapabilityStatement")),
         ("status", Json::string("active")),

@@ -2,9 +2,14 @@
 //!
 //! Read only, over what the store holds; Organizations come from the configuration.
 
+mod accept;
+mod binary;
+mod bundle;
+mod driver;
 mod everything;
 mod metadata;
 mod outcome;
+mod query;
 mod resource;
 mod search;
 
@@ -13,21 +18,26 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use fairway_core::fhir::Json;
 use fairway_core::record::ResourceId;
 
-use super::{App, RunningEnvironment};
+use super::App;
+use crate::store::Reader;
+use accept::accepts_fhir;
 use outcome::{FHIR_JSON, Failure};
 
 /// Resource types served from the store, in the order `$everything` gives them.
 const STORED_TYPES: [&str; 7] =
     ["Patient", "CareTeam", "Appointment", "Encounter", "DiagnosticReport", "Observation", "DocumentReference"];
-/// Versions a history gives at most.
-const HISTORY_MAX: usize = 1000;
+/// A page ends before it grows past this, in bytes.
+const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A form of `_search` that is longer is refused, in bytes; as long as an address may be.
+const FORM_BYTES_MAX: usize = 64 * 1024 - 512;
 
 /// A type that is served from the store, by its name.
 fn stored_type(name: &str) -> Option<&'static str> {
@@ -46,6 +56,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/{environment}/fhir/{kind}/{id}", only_get(get(read)))
         .route("/{environment}/fhir/{kind}/{id}/{operation}", only_get(get(operation)))
         .route("/{environment}/fhir/{kind}/{id}/_history/{version}", only_get(get(version)))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .route_layer(map_response(outcome::always))
 }
 
 /// Whatever has no route.
@@ -69,21 +81,30 @@ async fn method_not_allowed() -> Response {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", text).into_response()
 }
 
-/// One request: the environment it is for and where it was sent to.
-struct Call<'a> {
-    app: &'a App,
-    environment: &'a RunningEnvironment,
+/// One request: the store it reads and where it was sent to.
+struct Call {
+    app: Arc<App>,
+    reader: Reader,
     /// Base of full URLs, without a slash at the end.
     base: String,
 }
 
-impl<'a> Call<'a> {
-    fn new(app: &'a App, environment: &str, headers: &HeaderMap, pairs: &Pairs) -> Result<Call<'a>, Failure> {
+impl Call {
+    fn new(app: Arc<App>, environment: &str, headers: &HeaderMap) -> Result<Call, Failure> {
         let environment = app
             .environment(environment)
             .ok_or_else(|| Failure::not_found("there is no such environment; use /sandbox/fhir or /production/fhir"))?;
-        acceptable(headers, pairs)?;
-        Ok(Call { app, environment, base: base(headers, environment.name) })
+        let (reader, base) = (environment.reader.clone(), base(headers, environment.name));
+        Ok(Call { app, reader, base })
+    }
+
+    /// Makes the answer, to its last byte, outside the runtime's threads.
+    async fn answer(
+        self,
+        make: impl FnOnce(&Call) -> Result<Response, Failure> + Send + 'static,
+    ) -> Result<Response, Failure> {
+        let app = self.app.clone();
+        app.read(move || make(&self)).await.ok_or_else(Failure::unfinished)?
     }
 }
 
@@ -95,21 +116,6 @@ fn base(headers: &HeaderMap, environment: &str) -> String {
         return format!("/{environment}/fhir");
     }
     format!("http://{host}/{environment}/fhir")
-}
-
-/// FHIR JSON is all there is; a client that takes only something else is told so.
-fn acceptable(headers: &HeaderMap, pairs: &Pairs) -> Result<(), Failure> {
-    let json = |text: &str| {
-        ["json", "*/*", "application/*"].iter().any(|known| text.contains(known)) || text.trim().is_empty()
-    };
-    let asked = pairs.iter().find(|(name, _)| name == "_format").map(|(_, format)| format.as_str());
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    match asked {
-        Some(format) if !json(format) => Err("_format must be json"),
-        None if !json(accept) => Err("only application/fhir+json is served"),
-        Some(_) | None => Ok(()),
-    }
-    .map_err(|text| Failure::new(StatusCode::NOT_ACCEPTABLE, "not-supported", text))
 }
 
 fn pairs_of(query: GivenQuery) -> Result<Pairs, Failure> {
@@ -128,7 +134,8 @@ async fn metadata(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let call = Call::new(&app, &environment, &headers, &pairs_of(query)?)?;
+    let call = Call::new(app, &environment, &headers)?;
+    accepts_fhir(&headers, &pairs_of(query)?)?;
     Ok(answer(&metadata::capability_statement(&call.base)))
 }
 
@@ -138,9 +145,9 @@ async fn search_get(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let pairs = pairs_of(query)?;
-    let call = Call::new(&app, &environment, &headers, &pairs)?;
-    Ok(answer(&search::run(&call, &kind, pairs).await?))
+    let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
+    accepts_fhir(&headers, &pairs)?;
+    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
 }
 
 async fn search_post(
@@ -150,14 +157,39 @@ async fn search_post(
     query: GivenQuery,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let mut pairs = pairs_of(query)?;
-    let form: Result<Query<Pairs>, QueryRejection> = std::str::from_utf8(&body)
-        .ok()
-        .and_then(|body| format!("http://form/?{}", body.trim()).parse::<Uri>().ok())
-        .map_or_else(|| Ok(Query(Vec::new())), |uri| Query::try_from_uri(&uri));
-    pairs.extend(pairs_of(form)?);
-    let call = Call::new(&app, &environment, &headers, &pairs)?;
-    Ok(answer(&search::run(&call, &kind, pairs).await?))
+    let (call, mut pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
+    pairs.extend(form(&headers, &body)?);
+    accepts_fhir(&headers, &pairs)?;
+    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
+}
+
+/// The parameters of a form. What cannot be read is refused: a search without its filters shows the wrong data.
+fn form(headers: &HeaderMap, body: &[u8]) -> Result<Pairs, Failure> {
+    if body.is_empty() {
+        return Ok(Pairs::new());
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        let text = "_search takes a form: Content-Type application/x-www-form-urlencoded";
+        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", text));
+    }
+    // As the query of an address, in which some bytes of a form may not stand as they are.
+    let mut address = String::with_capacity(body.len() + 16);
+    address.push_str("/?");
+    for byte in body.trim_ascii() {
+        match byte {
+            b' ' => address.push('+'),
+            b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                address.push_str(&format!("%{byte:02X}"))
+            }
+            byte if byte.is_ascii_graphic() => address.push(char::from(*byte)),
+            byte => address.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    let uri: Uri = address.parse().map_err(|_| {
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the form is too long; ask for less at a time")
+    })?;
+    pairs_of(Query::try_from_uri(&uri))
 }
 
 async fn read(
@@ -166,22 +198,12 @@ async fn read(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let pairs = pairs_of(query)?;
+    let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     if kind == "Binary" {
-        let environment = app.environment(&environment).ok_or_else(|| Failure::not_found("no such environment"))?;
-        return resource::binary(&app, environment, &id, &headers).await;
+        return call.answer(move |call| binary::read(call, &id, &headers, &pairs)).await;
     }
-    let call = Call::new(&app, &environment, &headers, &pairs)?;
-    if kind == "Organization" {
-        let found = resource::organizations(call.app).into_iter().find(|one| one.str_at("id") == Some(&id));
-        return found.map(|json| answer(&json)).ok_or_else(|| Failure::not_found("there is no such Organization"));
-    }
-    let stored = resource::find(&call, &kind, &id).await?;
-    if stored.deleted {
-        let text = "the resource was deleted; its versions are in its _history";
-        return Err(Failure::new(StatusCode::GONE, "deleted", text));
-    }
-    resource::answer_version(&stored, &headers)
+    accepts_fhir(&headers, &pairs)?;
+    call.answer(move |call| resource::read(call, &kind, &id, &headers)).await
 }
 
 async fn operation(
@@ -190,17 +212,18 @@ async fn operation(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let pairs = pairs_of(query)?;
-    let call = Call::new(&app, &environment, &headers, &pairs)?;
-    match (kind.as_str(), operation.as_str()) {
-        ("Patient", "$everything") => Ok(answer(&everything::run(&call, &id, &pairs).await?)),
-        (_, "_history") => Ok(answer(&resource::history(&call, &kind, &id).await?)),
+    let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
+    accepts_fhir(&headers, &pairs)?;
+    call.answer(move |call| match (kind.as_str(), operation.as_str()) {
+        ("Patient", "$everything") => Ok(answer(&everything::run(call, &id, &pairs)?)),
+        (_, "_history") => Ok(answer(&resource::history(call, &kind, &id, &pairs)?)),
         _ => Err(Failure::new(
             StatusCode::NOT_FOUND,
             "not-supported",
             "there is no such operation; _history and Patient/[id]/$everything are",
         )),
-    }
+    })
+    .await
 }
 
 async fn version(
@@ -209,19 +232,9 @@ async fn version(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let call = Call::new(&app, &environment, &headers, &pairs_of(query)?)?;
-    let wanted: u32 = version.parse().map_err(|_| Failure::not_found("there is no such version"))?;
-    let (kind, id) = resource::place(&kind, &id)?;
-    let reader = call.environment.reader.clone();
-    let versions = app.read(move || reader.history(kind, id, HISTORY_MAX)).await.ok_or_else(Failure::unfinished)??;
-    let found = versions.iter().find(|stored| stored.version == wanted);
-    match found {
-        Some(stored) if stored.deleted => {
-            Err(Failure::new(StatusCode::GONE, "deleted", "this version is the deletion of the resource"))
-        }
-        Some(stored) => resource::answer_version(stored, &headers),
-        None => Err(Failure::not_found("there is no such version")),
-    }
+    let call = Call::new(app, &environment, &headers)?;
+    accepts_fhir(&headers, &pairs_of(query)?)?;
+    call.answer(move |call| resource::version(call, &kind, &id, &version, &headers)).await
 }
 
 /// The id of a reference value: `Patient/id`, an absolute URL ending so, or the bare id.

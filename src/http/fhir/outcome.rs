@@ -37,6 +37,20 @@ impl Failure {
     }
 }
 
+/// Gives what the router refuses the form of every other error.
+pub(super) async fn always(response: Response) -> Response {
+    let status = response.status();
+    let is_outcome = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == FHIR_JSON);
+    if is_outcome || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let (code, text) = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-long", "the request is too long; ask for less at a time"),
+        _ => ("invalid", "the request cannot be read; check its address and its encoding"),
+    };
+    Failure::new(status, code, text).into_response()
+}
+
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         tracing::error!(event = "store.read_failed", %error);

@@ -1,17 +1,24 @@
-//! Resources as they are served: with id and meta, their versions, documents, Organizations of the configuration.
+//! Resources as they are served: with id and meta, their versions, Organizations of the configuration.
+//!
+//! Blocks where it reads the store; for a thread that may.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
 use fairway_core::fhir::Json;
 use fairway_core::hl7v2::fhir_instant_from_micros;
 use fairway_core::record::{ResourceId, team};
 
-use super::outcome::{FHIR_JSON, Failure};
-use super::{App, Call, HISTORY_MAX, RunningEnvironment, STORED_TYPES, stored_type};
+use super::bundle::bundle;
+use super::outcome::Failure;
+use super::query::{self, COUNT_MAX};
+use super::{App, Call, PAGE_BYTES_MAX, Pairs, STORED_TYPES, answer, stored_type};
 use crate::store::Stored;
+
+/// Versions of a history's page unless `_count` says otherwise.
+const COUNT_DEFAULT: usize = 50;
 
 /// The resource of a stored version: `resourceType`, `id`, `meta`, then its elements in their order.
 pub(super) fn render(stored: &Stored) -> Json {
@@ -29,39 +36,80 @@ pub(super) fn render(stored: &Stored) -> Json {
 }
 
 /// A served type and a well-formed id.
-pub(super) fn place(kind: &str, id: &str) -> Result<(&'static str, ResourceId), Failure> {
-    let kind = stored_type(kind).ok_or_else(unknown_type)?;
-    let id = ResourceId::parse(id).ok_or_else(|| Failure::not_found(format!("there is no such {kind}")))?;
+fn place(kind: &str, id: &str) -> Result<(&'static str, ResourceId), Failure> {
+    let kind = stored_type(kind).ok_or_else(|| unserved(kind))?;
+    let id = ResourceId::parse(id).ok_or_else(|| missing(kind))?;
     Ok((kind, id))
 }
 
-pub(super) fn unknown_type() -> Failure {
-    let text =
-        format!("this resource type is not served; served are {}, Organization and Binary", STORED_TYPES.join(", "));
+fn missing(kind: &str) -> Failure {
+    Failure::not_found(format!("there is no such {kind}; search for it, ids are those of the answers"))
+}
+
+/// A type that is not in the store, and what can be done instead.
+pub(super) fn unserved(kind: &str) -> Failure {
+    let text = match kind {
+        "Binary" => "a Binary can only be read by id, as the url of an attachment says it".to_owned(),
+        "Organization" => "an Organization has no versions here: it comes from the configuration".to_owned(),
+        _ => format!("this resource type is not served; served are {}, Organization, Binary", STORED_TYPES.join(", ")),
+    };
     Failure::new(StatusCode::NOT_FOUND, "not-supported", text)
 }
 
 /// The current version, deleted or not.
-pub(super) async fn find(call: &Call<'_>, kind: &str, id: &str) -> Result<Stored, Failure> {
+pub(super) fn find(call: &Call, kind: &str, id: &str) -> Result<Stored, Failure> {
     let (kind, id) = place(kind, id)?;
-    let reader = call.environment.reader.clone();
-    let found = call.app.read(move || reader.resource(kind, id)).await.ok_or_else(Failure::unfinished)??;
-    found.ok_or_else(|| Failure::not_found(format!("there is no such {kind}")))
+    call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))
+}
+
+/// The current version.
+pub(super) fn read(call: &Call, kind: &str, id: &str, headers: &HeaderMap) -> Result<Response, Failure> {
+    if kind == "Organization" {
+        let found = organizations(&call.app).into_iter().find(|one| one.str_at("id") == Some(id));
+        return found.map(|json| answer(&json)).ok_or_else(|| missing(kind));
+    }
+    let stored = find(call, kind, id)?;
+    if stored.deleted {
+        let text = "the resource was deleted; its versions are in its _history";
+        return Err(Failure::new(StatusCode::GONE, "deleted", text));
+    }
+    Ok(answer_version(&stored, headers))
+}
+
+/// One version, by its number.
+pub(super) fn version(
+    call: &Call,
+    kind: &str,
+    id: &str,
+    version: &str,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
+    let (kind, id) = place(kind, id)?;
+    let none = || Failure::not_found("there is no such version; _history has those there are");
+    let wanted: u32 = version.parse().map_err(|_| none())?;
+    let mut found = None;
+    call.reader.versions(kind, id, wanted.saturating_add(1), |stored| {
+        found = Some(stored);
+        ControlFlow::Break(())
+    })?;
+    let stored = found.filter(|stored| stored.version == wanted).ok_or_else(none)?;
+    if stored.deleted {
+        return Err(Failure::new(StatusCode::GONE, "deleted", "this version is the deletion of the resource"));
+    }
+    Ok(answer_version(&stored, headers))
 }
 
 /// A version with ETag and Last-Modified; 304 when the client has it.
-pub(super) fn answer_version(stored: &Stored, headers: &HeaderMap) -> Result<Response, Failure> {
-    let tag = format!("W/\"{}\"", stored.version);
-    let held = headers.get(header::IF_NONE_MATCH).and_then(|held| held.to_str().ok());
-    let mut response = match held {
-        Some(held) if held.split(',').any(|one| one.trim() == tag) => StatusCode::NOT_MODIFIED.into_response(),
-        Some(_) | None => {
-            let mut response = render(stored).to_vec().into_response();
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
-            response
-        }
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
+    let tag = format!("\"{}\"", stored.version);
+    let held = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|held| held.to_str().ok());
+    // Tags are compared weakly (RFC 9110 13.1.2).
+    let is_held = held
+        .flat_map(|held| held.split(','))
+        .map(str::trim)
+        .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag);
+    let mut response = if is_held { StatusCode::NOT_MODIFIED.into_response() } else { answer(&render(stored)) };
+    if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     if let Ok(time) = jiff::Timestamp::from_microsecond(stored.updated_at) {
@@ -70,91 +118,70 @@ pub(super) fn answer_version(stored: &Stored, headers: &HeaderMap) -> Result<Res
             response.headers_mut().insert(header::LAST_MODIFIED, text);
         }
     }
-    Ok(response)
+    response
 }
 
-/// Bundle of the versions, newest first.
-pub(super) async fn history(call: &Call<'_>, kind: &str, id: &str) -> Result<Json, Failure> {
+/// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with.
+pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Json, Failure> {
     let (kind, id) = place(kind, id)?;
-    let reader = call.environment.reader.clone();
-    let read = call.app.read(move || reader.history(kind, id, HISTORY_MAX));
-    let versions = read.await.ok_or_else(Failure::unfinished)??;
-    if versions.is_empty() {
-        return Err(Failure::not_found(format!("there is no such {kind}")));
-    }
-    let entries = versions.iter().map(|stored| {
-        let (method, status) = match (stored.deleted, stored.version) {
-            (true, _) => ("DELETE", "204"),
-            (false, 1) => ("POST", "201"),
-            (false, _) => ("PUT", "200"),
-        };
-        let url = if method == "POST" { kind.to_owned() } else { format!("{kind}/{id}") };
-        let mut entry = vec![("fullUrl", Json::string(format!("{}/{kind}/{id}", call.base)))];
-        if !stored.deleted {
-            entry.push(("resource", render(stored)));
+    let (mut count, mut below) = (COUNT_DEFAULT, u32::MAX);
+    for (name, value) in pairs {
+        match name.as_str() {
+            "_format" | "_pretty" => {}
+            "_count" => count = query::count(value, COUNT_MAX)?.max(1),
+            "_cursor" => below = u32::try_from(query::cursor(value)?).unwrap_or(u32::MAX),
+            _ => return Err(Failure::invalid("_history takes _count and _cursor")),
         }
-        entry.push(("request", Json::object([("method", Json::string(method)), ("url", Json::string(url))])));
-        entry.push((
-            "response",
-            Json::object([
-                ("status", Json::string(status)),
-                ("etag", Json::string(format!("W/\"{}\"", stored.version))),
-                ("lastModified", Json::string(fhir_instant_from_micros(stored.updated_at))),
-            ]),
-        ));
-        Json::object(entry)
-    });
-    Ok(Json::object([
-        ("resourceType", Json::string("Bundle")),
-        ("type", Json::string("history")),
-        ("total", Json::from(i64::try_from(versions.len()).unwrap_or(i64::MAX))),
-        ("entry", Json::Array(entries.collect())),
-    ]))
+    }
+    let newest = call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))?;
+    let (mut entries, mut bytes, mut last, mut next) = (Vec::new(), 0, below, None);
+    call.reader.versions(kind, id, below, |stored| {
+        if entries.len() >= count || bytes >= PAGE_BYTES_MAX {
+            next = Some(i64::from(last));
+            return ControlFlow::Break(());
+        }
+        let entry = history_entry(call, &stored);
+        bytes += entry.to_vec().len();
+        entries.push(entry);
+        last = stored.version;
+        ControlFlow::Continue(())
+    })?;
+    let total = usize::try_from(newest.version).ok();
+    Ok(bundle(call, "history", &format!("{kind}/{id}/_history"), pairs, total, next, entries))
 }
 
-/// Organisations and teams of the configuration as Organizations.
+fn history_entry(call: &Call, stored: &Stored) -> Json {
+    let (kind, id) = (&stored.resource_type, stored.id);
+    let (method, status) = match (stored.deleted, stored.version) {
+        (true, _) => ("DELETE", "204"),
+        (false, 1) => ("POST", "201"),
+        (false, _) => ("PUT", "200"),
+    };
+    let url = if method == "POST" { kind.clone() } else { format!("{kind}/{id}") };
+    let mut entry = vec![("fullUrl", Json::string(format!("{}/{kind}/{id}", call.base)))];
+    if !stored.deleted {
+        entry.push(("resource", render(stored)));
+    }
+    entry.push(("request", Json::object([("method", Json::string(method)), ("url", Json::string(url))])));
+    entry.push((
+        "response",
+        Json::object([
+            ("status", Json::string(status)),
+            ("etag", Json::string(format!("W/\"{}\"", stored.version))),
+            ("lastModified", Json::string(fhir_instant_from_micros(stored.updated_at))),
+        ]),
+    ));
+    Json::object(entry)
+}
+
+/// Organisations and teams of the configuration as Organizations, each once.
 pub(super) fn organizations(app: &App) -> Vec<Json> {
     let mut seen = HashSet::new();
-    let mut all = Vec::new();
-    for organisation in &app.organisations {
-        for (id, body) in team::organizations(organisation) {
-            if !seen.insert(id) {
-                continue;
-            }
-            all.push(Json::resource("Organization", &id.to_string(), None, &body));
-        }
-    }
-    all
-}
-
-/// A document: as it is, or as Binary when the client asks for FHIR.
-pub(super) async fn binary(
-    app: &App,
-    environment: &RunningEnvironment,
-    id: &str,
-    headers: &HeaderMap,
-) -> Result<Response, Failure> {
-    let missing = || Failure::not_found("there is no such Binary");
-    if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(missing());
-    }
-    let (reader, wanted) = (environment.reader.clone(), id.to_owned());
-    let found = app.read(move || reader.blob(&wanted)).await.ok_or_else(Failure::unfinished)??;
-    let (content_type, bytes) = found.ok_or_else(missing)?;
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    if accept.contains("fhir+json") || accept.contains("application/json") {
-        let json = Json::object([
-            ("resourceType", Json::string("Binary")),
-            ("id", Json::string(id)),
-            ("contentType", Json::string(content_type)),
-            ("data", Json::string(base64::engine::general_purpose::STANDARD.encode(&bytes))),
-        ]);
-        return Ok(super::answer(&json));
-    }
-    let mut response = bytes.into_response();
-    let kind = HeaderValue::from_str(&content_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    // What a sender wrote is never run in a browser as a page of ours.
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
-    Ok(response)
+    let all = app.organisations.iter().flat_map(|organisation| team::organizations(organisation));
+    all.filter(|(id, _)| seen.insert(*id))
+        .map(|(id, body)| {
+            let meta = Json::object([("versionId", Json::string("1"))]);
+            Json::resource("Organization", &id.to_string(), Some(meta), &body)
+        })
+        .collect()
 }

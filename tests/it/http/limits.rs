@@ -1,0 +1,275 @@
+//! The FHIR API over a store made by hand: pages of many resources, large ones, searches that would take too long, the end.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use fairway::config::Config;
+use fairway::http::{App, RunningEnvironment, serve};
+use fairway::store::{Entry, MessageRow, Reader, Sqlite, Store};
+use fairway::telemetry::Metrics;
+use fairway_care::Label;
+use fairway_core::record::{Blob, Effects, Outcome, PointHead, ResourceId, Wanted};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+/// A served store without a daemon around it.
+struct Served {
+    address: SocketAddr,
+    ready: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<std::io::Result<()>>,
+    runtime: Runtime,
+    folder: tempfile::TempDir,
+}
+
+impl Served {
+    /// Serves a sandbox in which each of these effects came by a message of its own.
+    fn new(batch: Vec<Effects>) -> Served {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sandbox.db");
+        let mut store = Sqlite::open(&path).unwrap();
+        store.load(&Wanted::default()).unwrap();
+        let entries: Vec<Entry> =
+            batch.into_iter().enumerate().map(|(number, effects)| message(number, effects)).collect();
+        store.commit(&entries).unwrap();
+        drop(store);
+        let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap();
+        let running = RunningEnvironment { name: "sandbox", listeners: Vec::new(), reader: Reader::new(&path) };
+        let (stop, stopping) = watch::channel(false);
+        let ready = Arc::new(AtomicBool::new(true));
+        let is_ready = ready.clone();
+        let is_ready = move || is_ready.load(Ordering::Relaxed);
+        let app = App::new(&config, &[running], Arc::new(Metrics::new()), is_ready, stopping.clone());
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = runtime.spawn(serve(listener, Arc::new(app), stopping));
+        Served { address, ready, stop, serving, runtime, folder }
+    }
+
+    fn get(&self, path: &str) -> Reply {
+        request(self.address, "GET", path, "", "")
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::new(&self.folder.path().join("sandbox.db"))
+    }
+
+    /// Every page from here, each with its length in bytes.
+    fn pages(&self, path: &str) -> Vec<(Json, usize)> {
+        let (mut all, mut path) = (Vec::new(), Some(path.to_owned()));
+        while let Some(one) = path {
+            let reply = self.get(&one);
+            assert_eq!(reply.status, 200, "{one}: {}", String::from_utf8_lossy(&reply.body));
+            path = next(&reply.json());
+            all.push((reply.json(), reply.body.len()));
+        }
+        all
+    }
+}
+
+/// Messages arrive a second apart from 2026-01-01.
+fn message(number: usize, effects: Effects) -> Entry {
+    let message = MessageRow {
+        received_at: 1_767_225_600_000_000 + i64::try_from(number).unwrap() * 1_000_000,
+        feed: "pathology".to_owned(),
+        peer: "127.0.0.1:1".to_owned(),
+        kind: "ORU^R01".to_owned(),
+        control_id: number.to_string(),
+        digest: [0; 16],
+        outcome: Outcome::Applied,
+        ack_code: "AA",
+        ack: Bytes::new(),
+        reason: None,
+        record: None,
+        repeat_of: None,
+        raw: Bytes::from_static(b"MSH"),
+    };
+    Entry { message, effects, action: String::new() }
+}
+
+fn point(kind: &'static str, record: ResourceId, id: ResourceId, body: Json) -> Arc<PointHead> {
+    Arc::new(PointHead {
+        record,
+        resource_type: kind,
+        id,
+        version: 1,
+        entered_at: 0,
+        label: Label::GeneralHealth,
+        deleted: false,
+        organisation: "RTST".into(),
+        key: id.to_string(),
+        group: None,
+        body: Arc::new(body),
+        replaces: None,
+        items: Arc::new([]),
+    })
+}
+
+fn record() -> ResourceId {
+    ResourceId::derive(&["patient"])
+}
+
+fn patient() -> Arc<PointHead> {
+    point("Patient", record(), record(), Json::object([("resourceType", Json::string("Patient"))]))
+}
+
+fn observation(number: usize, text: String) -> Arc<PointHead> {
+    let code = Json::object([("text", Json::string("Test"))]);
+    let subject = Json::object([("reference", Json::string(format!("Patient/{}", record())))]);
+    let body = Json::object([
+        ("resourceType", Json::string("Observation")),
+        ("status", Json::string("final")),
+        ("code", code),
+        ("subject", subject),
+        ("effectiveDateTime", Json::string("2026-01-01")),
+        ("valueString", Json::string(text)),
+    ]);
+    point("Observation", record(), ResourceId::derive(&["observation", &number.to_string()]), body)
+}
+
+fn of(points: Vec<Arc<PointHead>>) -> Effects {
+    Effects { points, ..Effects::default() }
+}
+
+#[test]
+fn a_page_ends_before_it_grows_too_large() {
+    let large = "x".repeat(9 * 1024 * 1024);
+    let mut effects = vec![of(vec![patient()])];
+    effects.extend((0..6).map(|number| of(vec![observation(number, large.clone())])));
+    let served = Served::new(effects);
+    for path in [
+        "/sandbox/fhir/Observation?_count=100".to_owned(),
+        format!("/sandbox/fhir/Observation?patient={}&_include=*:patient", record()),
+        format!("/sandbox/fhir/Patient/{}/$everything?_type=Observation", record()),
+    ] {
+        let pages = served.pages(&path);
+        let sizes: Vec<usize> = pages.iter().map(|(_, bytes)| *bytes).collect();
+        assert_eq!(pages.len(), 2, "{path} {sizes:?}");
+        assert!(sizes.iter().all(|bytes| *bytes < 45 * 1024 * 1024), "{path} {sizes:?}");
+        let all: Vec<String> = pages.iter().flat_map(|(page, _)| names(page)).collect();
+        assert_eq!(all.iter().filter(|name| name.starts_with("Observation/")).count(), 6, "{path}");
+    }
+    // What is included has its limit too, and is never left out silently.
+    let result = |number: usize| {
+        let id = ResourceId::derive(&["observation", &number.to_string()]);
+        Json::object([("reference", Json::string(format!("Observation/{id}")))])
+    };
+    let report = Json::object([
+        ("resourceType", Json::string("DiagnosticReport")),
+        ("status", Json::string("final")),
+        ("code", Json::object([("text", Json::string("Panel"))])),
+        ("result", Json::Array((0..6).map(result).collect())),
+    ]);
+    let mut effects: Vec<Effects> = (0..6).map(|number| of(vec![observation(number, large.clone())])).collect();
+    effects.push(of(vec![point("DiagnosticReport", record(), ResourceId::derive(&["report"]), report)]));
+    let served = Served::new(effects);
+    let reply = served.get("/sandbox/fhir/DiagnosticReport?_include=DiagnosticReport:result");
+    assert_eq!((reply.status, reply.json().str_at("issue[0].code")), (400, Some("too-costly")));
+}
+
+#[test]
+fn a_search_that_would_look_at_too_much_says_how_to_narrow_it() {
+    const MANY: usize = 50_001;
+    let mut effects = vec![of(vec![patient()])];
+    effects.extend((0..10).map(|tenth| {
+        let numbers = (0..MANY).filter(|number| number % 10 == tenth);
+        of(numbers.map(|number| observation(number, number.to_string())).collect())
+    }));
+    let served = Served::new(effects);
+    for path in ["Observation?_count=0", "Observation?value-string=nothing", "Observation?_summary=count&status=final"]
+    {
+        let reply = served.get(&format!("/sandbox/fhir/{path}"));
+        let json = reply.json();
+        assert_eq!((reply.status, json.str_at("issue[0].code")), (400, Some("too-costly")), "{path}");
+        assert_eq!(fhir::check(&json), []);
+        for name in ["patient", "identifier", "_id", "date", "_lastUpdated"] {
+            assert!(json.str_at("issue[0].diagnostics").unwrap().contains(name), "{name}");
+        }
+    }
+    // The last tenth came ten seconds after the first message.
+    let late = served.get("/sandbox/fhir/Observation?_lastUpdated=ge2026-01-01T00:00:10Z&_summary=count").json();
+    assert_eq!(late.get("total").map(ToString::to_string).as_deref(), Some("5000"));
+    // What is found soon is shown whatever the type holds, and every page goes on behind the one before.
+    let (mut seen, mut path) = (Vec::new(), "/sandbox/fhir/Observation?_count=1000&status=final".to_owned());
+    for _ in 0..3 {
+        let page = served.get(&path).json();
+        seen.extend(names(&page));
+        assert_eq!(page.get("total"), None);
+        path = next(&page).unwrap();
+    }
+    assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 3000);
+    // The store is asked for no more than is taken.
+    let (scan, mut given) = (
+        fairway::store::Scan {
+            resource_type: "Observation",
+            driver: fairway::store::Driver::Records(vec![record()]),
+            after: 0,
+            limit: usize::MAX,
+        },
+        0,
+    );
+    let visited = served.reader().visit(&scan, |_| {
+        given += 1;
+        if given < 7 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    assert!(visited.is_ok() && given == 7);
+}
+
+#[test]
+fn what_is_deleted_is_not_included_and_old_versions_stay() {
+    let mut gone = (*patient()).clone();
+    (gone.version, gone.deleted) = (2, true);
+    let served =
+        Served::new(vec![of(vec![patient()]), of(vec![observation(1, "x".to_owned())]), of(vec![Arc::new(gone)])]);
+    let page = served.get("/sandbox/fhir/Observation?_include=*:patient").json();
+    assert_eq!(names(&page).len(), 1);
+    let id = record();
+    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}")).status, 410);
+    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/_history/2")).status, 410);
+    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/_history/1")).status, 200);
+    let history = served.get(&format!("/sandbox/fhir/Patient/{id}/_history")).json();
+    assert_eq!(fhir::check(&history), []);
+    assert_eq!(history.str_at("entry[0].request.method"), Some("DELETE"));
+    assert_eq!(served.get("/production/fhir/Patient").status, 404, "only what runs is served");
+}
+
+#[test]
+fn a_document_of_any_type_is_data_to_a_browser() {
+    let id = "a".repeat(64);
+    let blob =
+        Blob { id: id.clone(), content_type: "text/html".into(), bytes: Bytes::from_static(b"<script>1</script>") };
+    let served = Served::new(vec![Effects { blobs: vec![blob], ..Effects::default() }]);
+    let reply = served.get(&format!("/sandbox/fhir/Binary/{id}"));
+    assert_eq!(&reply.body[..], b"<script>1</script>");
+    assert_eq!(reply.header("content-disposition"), Some("attachment"));
+    assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
+    let policy = reply.header("content-security-policy").unwrap();
+    for word in ["default-src 'none'", "frame-ancestors 'none'", "sandbox"] {
+        assert!(policy.contains(word), "{policy}");
+    }
+}
+
+#[test]
+fn readiness_is_told_and_the_end_is_bounded() {
+    let served = Served::new(Vec::new());
+    assert_eq!(served.get("/readyz").status, 200);
+    served.ready.store(false, Ordering::Relaxed);
+    assert_eq!((served.get("/readyz").status, served.get("/healthz").status), (503, 200));
+    // A client that never ends its request does not hold up the end.
+    let mut dribbling = TcpStream::connect(served.address).unwrap();
+    dribbling.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX").unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let begun = Instant::now();
+    served.stop.send_replace(true);
+    let Served { runtime, serving, .. } = served;
+    runtime.block_on(serving).unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
