@@ -30,7 +30,7 @@ pub const REJECTED: &str = "Parsing or validation error: ";
 pub const FAILED: &str = "Unexpected error while processing: ";
 /// Messages that may wait for the writer; past it senders wait (back-pressure).
 pub const QUEUE_MAX: usize = 2048;
-/// Memory for messages between their arrival and their answer, in KiB, as [`weight`] reckons it; past it senders wait. A
+/// Memory for messages between their arrival and their answer, in KiB, as `weight` reckons it; past it senders wait. A
 /// message that weighs more than all of it passes alone.
 pub const MEMORY_KIB: u32 = 512 * 1024;
 /// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.

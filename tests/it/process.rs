@@ -1,6 +1,6 @@
 //! The daemon as a process of its own, on free ports with a fresh data folder, and a plain MLLP sender.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -131,7 +131,7 @@ impl Drop for Process {
 
 /// A sender with one message in flight.
 pub(crate) struct Sender {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
 }
 
 impl Sender {
@@ -139,7 +139,7 @@ impl Sender {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         stream.set_nodelay(true)?;
-        Ok(Sender { stream })
+        Ok(Sender { stream: BufReader::new(stream) })
     }
 
     /// Sends a message and reads its acknowledgement.
@@ -150,19 +150,17 @@ impl Sender {
 
     /// Sends bytes as they are.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        self.stream.get_mut().write_all(bytes)
     }
 
     /// Reads one framed answer.
     pub(crate) fn answer(&mut self) -> std::io::Result<String> {
         let mut answer = Vec::new();
-        let mut byte = [0_u8; 512];
         while !answer.ends_with(&[0x1C, 0x0D]) {
-            let read = self.stream.read(&mut byte)?;
-            if read == 0 {
+            // What follows the frame stays in the buffer for the next answer.
+            if self.stream.read_until(0x0D, &mut answer)? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
-            answer.extend_from_slice(&byte[..read]);
         }
         Ok(String::from_utf8_lossy(&answer[1..answer.len() - 2]).into_owned())
     }
