@@ -9,7 +9,6 @@ use super::convert::Conversion;
 use crate::fhir::Json;
 use crate::hl7v2::{Path, SegmentName};
 use crate::record::{ElementPath, Policy, Unknown};
-use crate::source::Place;
 
 /// Which published behaviour a mapping follows (design 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +137,6 @@ pub(super) struct Row {
     pub(super) id: Option<String>,
     /// `""` removes the element.
     pub(super) null_deletes: bool,
-    #[allow(dead_code, reason = "`convert --explain` shows it")]
-    pub(super) place: Place,
 }
 
 #[derive(Debug, Clone)]

@@ -212,8 +212,7 @@ impl Draft<'_> {
             }
             return Ok(record);
         }
-        if self.update.sent_at < head.entered_at {
-            self.note("Patient", record, head.version, ChangeKind::Older);
+        if self.is_late(&head) {
             return Ok(record);
         }
         let mut body = (*head.body).clone();
@@ -291,14 +290,10 @@ impl Draft<'_> {
             let id = team::care_team_id(record, organisation.code(), &held.alias);
             let body = team::care_team(record, organisation, held, &change.membership);
             let stored = self.view.point(id).cloned();
-            if let Some(head) = stored.as_ref().filter(|head| self.update.sent_at < head.entered_at) {
-                self.note("CareTeam", id, head.version, ChangeKind::Older);
+            if stored.as_ref().is_some_and(|head| self.is_late(head)) {
                 continue;
             }
-            let kind = match (&stored, change.membership.active) {
-                (None, _) => ChangeKind::Created,
-                (Some(_), _) => ChangeKind::Updated,
-            };
+            let kind = if stored.is_some() { ChangeKind::Updated } else { ChangeKind::Created };
             let head = stored.unwrap_or_else(|| Arc::new(self.blank(record, "CareTeam", id, &held.alias, None)));
             self.store(&head, body, Arc::new([]), Label::GeneralHealth, kind);
         }
@@ -344,9 +339,7 @@ impl Draft<'_> {
             }
             own_record(&head, record)?;
             found = true;
-            if self.update.sent_at < head.entered_at {
-                self.note(head.resource_type, id, head.version, ChangeKind::Older);
-            } else {
+            if !self.is_late(&head) {
                 self.delete(&head);
             }
         }
@@ -360,9 +353,7 @@ impl Draft<'_> {
         let head = self.current(change.id);
         if let Some(head) = &head {
             own_record(head, record)?;
-            let event = change.item.is_some();
-            if !event && self.update.sent_at < head.entered_at {
-                self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
+            if change.item.is_none() && self.is_late(head) {
                 return Ok(());
             }
         }
@@ -521,6 +512,15 @@ impl Draft<'_> {
         self.note(head.resource_type, head.id, head.version, kind);
         self.places.insert(head.id, self.effects.points.len());
         self.effects.points.push(Arc::new(head));
+    }
+
+    /// Whether the message is older than what is stored; then it is noted and leaves the data point alone (gap 21).
+    fn is_late(&mut self, head: &PointHead) -> bool {
+        let late = self.update.sent_at < head.entered_at;
+        if late {
+            self.note(head.resource_type, head.id, head.version, ChangeKind::Older);
+        }
+        late
     }
 
     fn note(&mut self, resource_type: &'static str, id: ResourceId, version: u32, kind: ChangeKind) {

@@ -39,8 +39,7 @@ pub(super) fn label(items: &[EventItem], held: Label) -> Label {
     if items.is_empty() {
         return held;
     }
-    let mut ordered: Vec<&EventItem> = items.iter().collect();
-    ordered.sort_by_key(|item| item.at);
+    let ordered = in_order(items);
     ordered.iter().rev().find_map(|item| item.label).unwrap_or(Label::GeneralHealth)
 }
 
@@ -55,8 +54,7 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
     for name in ["class", "classHistory", "location", "period", "participant", "serviceType"] {
         object.remove(name);
     }
-    let mut ordered: Vec<&EventItem> = items.iter().collect();
-    ordered.sort_by_key(|item| item.at);
+    let ordered = in_order(items);
     let of = |kind: &str| ordered.iter().rev().find(|item| item.kind == kind);
     let status = if ordered.is_empty() {
         "cancelled"
@@ -106,6 +104,13 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
         object.insert("location", Json::Array(places));
     }
     encounter
+}
+
+/// The events in the order in which they happened.
+fn in_order(items: &[EventItem]) -> Vec<&EventItem> {
+    let mut ordered: Vec<&EventItem> = items.iter().collect();
+    ordered.sort_by_key(|item| item.at);
+    ordered
 }
 
 /// A run of consecutive events with one value.

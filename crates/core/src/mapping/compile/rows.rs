@@ -146,7 +146,7 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        vec![Row { path, many, each, when, unless, source, op, need, label, missing, id, null_deletes, place }]
+        vec![Row { path, many, each, when, unless, source, op, need, label, missing, id, null_deletes }]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.

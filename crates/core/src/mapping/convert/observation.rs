@@ -54,12 +54,8 @@ pub(in crate::mapping) fn observation_value(
         };
     }
     match value_type {
-        "NM" => match plain_number(&first.trimmed()) {
-            Some(number) => Some((0, quantity(number, unit, None))),
-            None => words(),
-        },
         // Without a type, what reads as a number is one (hl7-api 6.1, OBX-5).
-        "" => match plain_number(&first.trimmed()) {
+        "NM" | "" => match plain_number(&first.trimmed()) {
             Some(number) => Some((0, quantity(number, unit, None))),
             None => words(),
         },
