@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::intake::{Content, prepare};
+use fairway::intake::{Content, now_micros, prepare};
 use fairway_core::fhir;
 use fairway_core::hl7v2::{Message, ParseOptions};
 use fairway_core::record::{View, decide, preview};
@@ -38,6 +38,7 @@ fn main() {
     let only = std::env::args().skip(1).find(|argument| argument == "ADT" || argument == "ORU");
     let budget = Duration::from_secs(seconds);
     let config = Config::built_in().unwrap();
+    let now = now_micros();
     for (name, message) in
         [("ADT 1 KB", messages::adt("A31", 1, "C1", 1)), ("ORU 20 results", messages::oru(1, "C2", 1))]
     {
@@ -45,7 +46,7 @@ fn main() {
             continue;
         }
         let raw = Bytes::from(message);
-        let update = match prepare(&config.feeds, raw.clone()).content {
+        let update = match prepare(&config.feeds, raw.clone(), now).content {
             Content::Update(update) => update,
             Content::Rejected(text) | Content::Failed(text) => panic!("{text}"),
         };
@@ -54,7 +55,7 @@ fn main() {
             black_box(Message::parse(raw.clone(), &ParseOptions::default()).unwrap());
         });
         let translate = rate(budget, || {
-            black_box(prepare(&config.feeds, raw.clone()));
+            black_box(prepare(&config.feeds, raw.clone(), now));
         });
         let check = rate(budget, || {
             for (_, _, resource) in &resources {

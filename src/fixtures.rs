@@ -14,7 +14,7 @@ use fairway_core::hl7v2::split_batch;
 use fairway_core::record::{Decision, Outcome, PointHead, View, Wanted, decide};
 
 use crate::config::ConfiguredFeed;
-use crate::intake::{Content, FAILED, Prepared, REJECTED, prepare};
+use crate::intake::{Content, FAILED, Prepared, REJECTED, now_micros, prepare};
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -127,7 +127,7 @@ struct Memory {
 
 impl Memory {
     fn take(&mut self, feeds: &[Arc<ConfiguredFeed>], message: Bytes) -> (&'static str, String, Decision) {
-        let Prepared { content, control_id, .. } = prepare(feeds, message);
+        let Prepared { content, control_id, .. } = prepare(feeds, message, now_micros());
         let update = match content {
             Content::Update(update) => update,
             Content::Rejected(text) => return ("AR", format!("{REJECTED}{text}"), Decision::refuse(text)),

@@ -145,7 +145,8 @@ fn issue(path: &str, text: &str) -> Json {
 }
 
 fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
-    let prepared = prepare(feeds, raw.clone());
+    let now = crate::intake::now_micros();
+    let prepared = prepare(feeds, raw.clone(), now);
     let (mut unmapped, mut issues) = (Vec::new(), Vec::new());
     if let Ok(message) = Message::parse(raw, &feeds.first().map(|feed| feed.parse.clone()).unwrap_or_default()) {
         for warning in message.warnings() {
@@ -153,7 +154,7 @@ fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
         }
         if let Some(feed) = route(feeds, &message) {
             unmapped = mapping::unmapped(&feed.feed.plan, &message);
-            if let Ok(translation) = mapping::translate(&feed.feed, &message) {
+            if let Ok(translation) = mapping::translate(&feed.feed, &message, now) {
                 issues.extend(translation.findings.iter().map(|Finding { path, text }| issue(path, text)));
             }
         }
@@ -166,7 +167,7 @@ fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
         Content::Rejected(reason) => (AckCode::AR, Some(reason.clone()), None),
         Content::Failed(reason) => (AckCode::AE, Some(reason.clone()), None),
     };
-    let hl7 = prepared.answer(code, reason.as_deref(), crate::intake::now_micros());
+    let hl7 = prepared.answer(code, reason.as_deref(), now);
     let prefix = if code == AckCode::AE { FAILED } else { REJECTED };
     let Prepared { control_id, .. } = prepared;
     Converted {

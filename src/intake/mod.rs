@@ -101,11 +101,11 @@ pub fn route<'f>(feeds: &'f [Arc<ConfiguredFeed>], message: &Message) -> Option<
     best.map(|(_, feed)| feed)
 }
 
-/// Parses, routes and translates a message; total, no I/O.
-pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Prepared {
+/// Parses, routes and translates a message that arrived at `now` (µs since 1970 UTC); total, no I/O.
+pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared {
     let digest = digest(&raw);
     let options = feeds.first().map_or_else(ParseOptions::default, |feed| feed.parse.clone());
-    let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options)));
+    let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options, now)));
     let (message, feed, content) = worked.unwrap_or_else(|_| {
         tracing::error!(event = "intake.translation_panicked");
         (
@@ -131,6 +131,7 @@ fn prepare_parsed(
     feeds: &[Arc<ConfiguredFeed>],
     raw: &Bytes,
     options: &ParseOptions,
+    now: i64,
 ) -> (Option<Message>, String, Content) {
     let message = match Message::parse(raw.clone(), options) {
         Ok(message) => message,
@@ -158,7 +159,7 @@ fn prepare_parsed(
             Err(error) => return (None, feed.feed.name.clone(), Content::Failed(error.to_string())),
         },
     };
-    let content = match translate(&feed.feed, &message) {
+    let content = match translate(&feed.feed, &message, now) {
         Ok(translation) => Content::Update(Box::new(translation.update)),
         Err(refusal) => Content::Rejected(refusal.0),
     };
@@ -225,9 +226,9 @@ impl Handler for Intake {
         // First come, first served, so the messages of a connection keep their order.
         let _memory = self.memory.acquire_many(weight(&frame)).await.ok()?;
         let prepared = if frame.len() > LARGE_BYTES {
-            tokio::task::block_in_place(|| prepare(&self.feeds, frame))
+            tokio::task::block_in_place(|| prepare(&self.feeds, frame, received_at))
         } else {
-            prepare(&self.feeds, frame)
+            prepare(&self.feeds, frame, received_at)
         };
         let answer = self.submit(prepared, peer, received_at).await;
         self.metrics.answered(self.environment, started.elapsed().as_secs_f64());

@@ -64,6 +64,8 @@ pub(super) struct Check {
 pub(super) enum Condition {
     Valued(Path),
     Absent(Path),
+    /// Valued, and not a plain number.
+    NoNumber(Path),
     SegmentValued(SegmentName),
     In(Path, Vec<String>),
     NotIn(Path, Vec<String>),
@@ -107,6 +109,7 @@ pub(super) struct WritePlan {
     pub(super) rows: Option<BlockId>,
     pub(super) only: Arc<[&'static str]>,
     pub(super) unite: Arc<[&'static str]>,
+    pub(super) gather: Arc<[&'static str]>,
     pub(super) specialty: Option<Path>,
     pub(super) service: Option<Path>,
 }
@@ -127,6 +130,8 @@ pub(super) struct Row {
     pub(super) each: Vec<SegmentName>,
     pub(super) when: Vec<Condition>,
     pub(super) unless: Vec<Condition>,
+    /// `lines` leaves out the groups that begin with this segment.
+    pub(super) outside: Option<SegmentName>,
     pub(super) source: Source,
     pub(super) op: Op,
     pub(super) need: Need,

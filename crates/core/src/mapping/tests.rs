@@ -13,6 +13,9 @@ use crate::hl7v2::{Message, ParseOptions, Zone};
 use crate::record::{IdentifierKind, preview};
 use crate::source::{Problems, Source};
 
+/// 2026-06-01T00:00:00Z.
+const NOW: i64 = 1_780_272_000_000_000;
+
 const HEAD: &str = r#"profile = "phr"
 [[message]]
 events = ["ADT^A28"]
@@ -206,7 +209,7 @@ fn message(event: &str, segments: &str) -> Message {
 }
 
 fn resources(feed: &Feed, message: &Message) -> Vec<Json> {
-    preview(&translate(feed, message).unwrap().update).into_iter().map(|(_, _, json)| json).collect()
+    preview(&translate(feed, message, NOW).unwrap().update).into_iter().map(|(_, _, json)| json).collect()
 }
 
 #[test]
@@ -228,7 +231,7 @@ fn a_result_never_borrows_from_another_order() {
     assert_eq!(row(3, "effectiveDateTime").unwrap(), "2026-01-03T07:00:00+00:00");
     // The second order has no time of its own and does not take the first one's.
     let without = message("ORU^R01", "OBR|1||F1||||202601010800\rOBX|1|NM|A^a||1\rOBR|2||F2\rOBX|1|NM|B^b||2\r");
-    assert_eq!(translate(&feed, &without).unwrap_err().0, "OBR[2].OBX[1]: No time");
+    assert_eq!(translate(&feed, &without, NOW).unwrap_err().0, "OBR[2].OBX[1]: No time");
 }
 
 #[test]
@@ -236,7 +239,7 @@ fn one_message_is_about_one_patient() {
     let feed = feed(ORU);
     let two =
         message("ORU^R01", "OBR|1||F1||||2026\rOBX|1|NM|A^a||1\rPID|||2^^^R^MR\rOBR|1||F2||||2026\rOBX|1|NM|A^a||1\r");
-    assert!(translate(&feed, &two).unwrap_err().0.starts_with("PID[2]:"));
+    assert!(translate(&feed, &two, NOW).unwrap_err().0.starts_with("PID[2]:"));
 }
 
 #[test]
@@ -257,7 +260,7 @@ patient = [
     let shown = |segments: &str| -> Vec<String> {
         let text = format!("MSH|^~\\&|A|B|C|D|20260101||ADT^A28|1|P|2.4\r{segments}");
         let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
-        let update = translate(&feed, &message).unwrap().update;
+        let update = translate(&feed, &message, NOW).unwrap().update;
         update
             .patient
             .assignments
@@ -296,7 +299,7 @@ fn cost_is_linear_in_the_number_of_results() {
                 text.push_str(&format!("OBX|{result}|NM|T{order}-{result}^t||1\r"));
             }
         }
-        translate(&feed, &message("ORU^R01", &text)).unwrap().update.changes.len()
+        translate(&feed, &message("ORU^R01", &text), NOW).unwrap().update.changes.len()
     };
     // Both would run for minutes if a look-up went through the whole message.
     assert_eq!(of(1, 20_000), 20_000);

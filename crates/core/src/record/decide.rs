@@ -10,7 +10,7 @@ use fairway_care::{Label, link_team, plan_teams};
 use super::complete::{complete, end_follows_start};
 use super::patient::{self, Found};
 use super::team;
-use super::update::{Change, Policy, RecordUpdate, Unknown, apply, name_patient, unite};
+use super::update::{Change, Policy, RecordUpdate, Unknown, apply, gather, name_patient, unite};
 use super::view::{Effects, IdentifierEffect, PointHead, View};
 use super::{EventItem, ResourceId, encounter};
 use crate::fhir::{self, Json};
@@ -276,7 +276,10 @@ impl Draft<'_> {
             .iter()
             .filter_map(|held| {
                 let head = self.view.membership(record, organisation, &held.alias)?;
-                Some(team::membership(&held.alias, &head.body))
+                let mut membership = team::membership(&held.alias, &head.body);
+                // What a newer message decided stands: an older one neither repeats it nor is wrong about it.
+                membership.active |= update.sent_at < head.entered_at;
+                Some(membership)
             })
             .collect();
         let changes = match &update.teams {
@@ -285,6 +288,16 @@ impl Draft<'_> {
             }
             None => link_team(creating, &current).into_iter().collect(),
         };
+        // Asking again for a team the patient is in holds against an older removal.
+        for alias in update.teams.iter().flat_map(|request| &request.add) {
+            if let Some(head) = self.view.membership(record, organisation, alias)
+                && head.entered_at < update.sent_at
+                && !changes.iter().any(|change| change.membership.team == *alias)
+            {
+                let head = PointHead { entered_at: update.sent_at, ..(**head).clone() };
+                self.touched.insert(head.id, Arc::new(head));
+            }
+        }
         for change in changes {
             let Some(held) = organisation.team(&change.membership.team) else { continue };
             let id = team::care_team_id(record, organisation.code(), &held.alias);
@@ -395,6 +408,9 @@ impl Draft<'_> {
                 }
                 if policy == Policy::Replace {
                     unite(&change.unite, &known.body, &mut body);
+                    if self.places.contains_key(&change.id) {
+                        gather(&change.gather, &known.body, &mut body);
+                    }
                 }
                 self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
             }
@@ -426,8 +442,17 @@ impl Draft<'_> {
         };
         let sent_at = self.update.sent_at;
         let mut items = held.to_vec();
-        let same = items.iter().rposition(|event| *event.kind == *item.kind);
-        if same.is_some_and(|index| items[index].entered_at > sent_at) && change.policy != Policy::Append {
+        if change.unknown == Unknown::Ignore && items.iter().all(|event| event.cancelled) {
+            self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
+            return Ok(());
+        }
+        let standing = items.iter().rposition(|event| *event.kind == *item.kind && !event.cancelled);
+        let same = match change.policy {
+            Policy::Replace | Policy::Merge => items.iter().rposition(|event| *event.kind == *item.kind),
+            Policy::Set | Policy::Delete => standing,
+            Policy::Append => None,
+        };
+        if same.is_some_and(|index| items[index].entered_at > sent_at) {
             self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
             return Ok(());
         }
@@ -437,6 +462,7 @@ impl Draft<'_> {
             when: item.when.clone().unwrap_or_default(),
             entered_at: sent_at,
             label: change.label,
+            cancelled: false,
             resource: body.clone(),
         };
         match (change.policy, same) {
@@ -444,17 +470,14 @@ impl Draft<'_> {
                 items.remove(index);
                 items.push(event());
             }
-            (Policy::Replace | Policy::Merge | Policy::Append, _) => items.push(event()),
+            (Policy::Replace | Policy::Merge | Policy::Append, _) => encounter::add(&mut items, event())?,
             (Policy::Set, Some(index)) => {
                 if let (Some(at), Some(when)) = (item.at, &item.when) {
                     items[index].at = at;
                     items[index].when.clone_from(when);
                 }
             }
-            (Policy::Delete, Some(index)) => {
-                items.remove(index);
-                encounter::drop_orphans(&mut items);
-            }
+            (Policy::Delete, Some(index)) => encounter::cancel(&mut items, index, sent_at),
             (Policy::Set | Policy::Delete, None) => {
                 self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
                 return Ok(());

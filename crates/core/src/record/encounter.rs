@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fhir::Json;
 
+/// Events an encounter keeps; past it the oldest update goes, which its versions still tell.
+const EVENTS_MAX: usize = 1000;
+
 /// One event of an encounter, as received.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventItem {
@@ -22,24 +25,45 @@ pub struct EventItem {
     /// The privacy label its own codes decide; none when it has none (hl7-api 8.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
-    /// The Encounter as this event alone describes it.
+    /// The event was cancelled. It says nothing of the stay any more, but keeps an older message from bringing it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled: bool,
+    /// The Encounter as this event alone describes it; null when cancelled.
     pub resource: Json,
 }
 
-/// Drops the updates when no event is left that they could belong to: an A08 alone is no stay (hl7-api 3.3).
-pub(super) fn drop_orphans(items: &mut Vec<EventItem>) {
-    if items.iter().all(|item| item.kind == "UPDATE") {
-        items.clear();
+/// Takes the event at `index` out of the stay by a message of this time. Updates go with the last event that they could
+/// belong to: an A08 alone is no stay (hl7-api 3.3).
+pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) {
+    if let Some(item) = items.get_mut(index) {
+        (item.cancelled, item.entered_at, item.resource) = (true, entered_at, Json::Null);
     }
+    if items.iter().all(|item| item.cancelled || item.kind == "UPDATE") {
+        items.retain(|item| item.cancelled);
+    }
+}
+
+/// Adds an event.
+///
+/// # Errors
+/// A sentence for the sender when the encounter has too many to keep.
+pub(super) fn add(items: &mut Vec<EventItem>, event: EventItem) -> Result<(), String> {
+    if items.len() >= EVENTS_MAX {
+        let update = items.iter().position(|item| item.kind == "UPDATE" || item.cancelled);
+        let text = || format!("PV1-19: the encounter has {EVENTS_MAX} events already; start a new one");
+        items.remove(update.ok_or_else(text)?);
+    }
+    items.push(event);
+    Ok(())
 }
 
 /// The label of an encounter: that of its latest event that decides one, like its service. A cancelled encounter keeps
 /// the label it had.
 pub(super) fn label(items: &[EventItem], held: Label) -> Label {
-    if items.is_empty() {
+    let ordered = in_order(items);
+    if ordered.is_empty() {
         return held;
     }
-    let ordered = in_order(items);
     ordered.iter().rev().find_map(|item| item.label).unwrap_or(Label::GeneralHealth)
 }
 
@@ -106,9 +130,9 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
     encounter
 }
 
-/// The events in the order in which they happened.
+/// The events that count, in the order in which they happened.
 fn in_order(items: &[EventItem]) -> Vec<&EventItem> {
-    let mut ordered: Vec<&EventItem> = items.iter().collect();
+    let mut ordered: Vec<&EventItem> = items.iter().filter(|item| !item.cancelled).collect();
     ordered.sort_by_key(|item| item.at);
     ordered
 }

@@ -2,8 +2,10 @@
 //!
 //! Decides nothing: a deletion shows nothing, and an update shows what the message itself says.
 
+use std::collections::HashMap;
+
 use super::complete::complete;
-use super::update::{Policy, RecordUpdate, apply, name_patient};
+use super::update::{Policy, RecordUpdate, apply, gather, name_patient, unite};
 use super::{EventItem, ResourceId, encounter, patient};
 use crate::fhir::Json;
 
@@ -16,6 +18,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
     }
     apply(&update.patient.assignments, &mut body, &[]);
     let mut resources = vec![("Patient", record, body)];
+    let mut places = HashMap::new();
     for change in &update.changes {
         if change.policy == Policy::Delete && change.item.is_none() {
             continue;
@@ -25,6 +28,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
         name_patient(&mut body, record);
         if let Some(item) = &change.item {
             let event = EventItem {
+                cancelled: false,
                 kind: item.kind.to_string(),
                 at: item.at.unwrap_or(update.sent_at),
                 when: item.when.clone().unwrap_or_default(),
@@ -36,9 +40,16 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             body = encounter::assemble(&body, &events);
         }
         complete(change.resource_type, &mut body);
-        match resources.iter_mut().find(|resource| resource.1 == change.id) {
-            Some(earlier) => earlier.2 = body,
-            None => resources.push((change.resource_type, change.id, body)),
+        match places.get(&change.id).and_then(|index: &usize| resources.get_mut(*index)) {
+            Some((_, _, earlier)) => {
+                unite(&change.unite, earlier, &mut body);
+                gather(&change.gather, earlier, &mut body);
+                *earlier = body;
+            }
+            None => {
+                places.insert(change.id, resources.len());
+                resources.push((change.resource_type, change.id, body));
+            }
         }
     }
     resources

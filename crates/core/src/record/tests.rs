@@ -110,6 +110,7 @@ fn an_encounter_has_the_label_of_its_latest_event_that_decides_one() {
         when: String::new(),
         entered_at: at,
         label,
+        cancelled: false,
         resource: Json::Null,
     };
     let admit = event("ADMIT", 1, Some(Label::SexualHealth));
@@ -161,6 +162,73 @@ fn a_number_given_in_the_batch_leads_to_the_teams_of_its_record() {
     }
 }
 
+fn notes(decisions: &[Decision]) -> Vec<&'static str> {
+    decisions.iter().map(|decision| decision.notes.last().map_or("nothing", |note| note.kind.as_str())).collect()
+}
+
+#[test]
+fn an_older_message_does_not_bring_back_what_was_cancelled() {
+    let sent = |at, kind| Sent { patient: 0, at, kind };
+    let mut store = Store::default();
+    let first = sent(0, Kind::Demographics { family: 0 });
+    let admitted = store.run(&[first, sent(2, Kind::Admit), sent(5, Kind::CancelAdmit), sent(3, Kind::Admit)], 1);
+    assert_eq!(notes(&admitted[1..]), ["created", "updated", "older than stored, ignored"]);
+    let cancelled = &admitted[2].effects.points[0];
+    assert_eq!(cancelled.body.str_at("status"), Some("cancelled"));
+    // An update of a stay that has no event left is none; a newer admission is one.
+    let mut update = event(&sent(6, Kind::Admit), "UPDATE", Policy::Append);
+    update.unknown = Unknown::Ignore;
+    let mut message = super::tests::update(&sent(6, Kind::Admit));
+    message.changes = vec![update];
+    let view = store.all.clone();
+    assert_eq!(notes(&[decide(&view, &message, "C")]), ["not found, nothing done"]);
+    let again = store.run(&[sent(7, Kind::Admit)], 1);
+    assert_eq!(again[0].effects.points[0].body.str_at("status"), Some("in-progress"));
+}
+
+#[test]
+fn each_cancelled_transfer_is_another_one() {
+    let sent = |at, kind| Sent { patient: 0, at, kind };
+    let mut store = Store::default();
+    let messages = [
+        sent(0, Kind::Demographics { family: 0 }),
+        sent(1, Kind::Transfer),
+        sent(2, Kind::Transfer),
+        sent(3, Kind::CancelTransfer),
+        sent(4, Kind::CancelTransfer),
+        sent(5, Kind::CancelTransfer),
+    ];
+    let decisions = store.run(&messages, 2);
+    assert_eq!(notes(&decisions[1..]), ["created", "unchanged", "unchanged", "updated", "not found, nothing done"]);
+}
+
+#[test]
+fn the_events_of_an_encounter_are_bounded() {
+    let sent = |at, kind| Sent { patient: 0, at, kind };
+    let mut store = Store::default();
+    store.run(&[sent(0, Kind::Demographics { family: 0 }), sent(1, Kind::Admit)], 1);
+    let transfers: Vec<Sent> = (2..1001).map(|at| sent(at, Kind::Transfer)).collect();
+    assert!(store.run(&transfers, 64).iter().all(|decision| decision.outcome != Outcome::Rejected));
+    let over = store.run(&[sent(2000, Kind::Transfer)], 1);
+    assert_eq!(over[0].refusal.as_deref(), Some("PV1-19: the encounter has 1000 events already; start a new one"));
+}
+
+#[test]
+fn an_older_team_request_is_ignored_and_not_wrong() {
+    let sent = |at, add| Sent { patient: 0, at, kind: Kind::Teams { add, number: None } };
+    let mut store = Store::default();
+    let decisions = store.run(&[sent(1, true), sent(9, false), sent(5, false), sent(4, true)], 1);
+    assert_eq!(
+        decisions.iter().map(|one| one.outcome).collect::<Vec<_>>()[1..],
+        [Outcome::Applied, Outcome::Unchanged, Outcome::Unchanged]
+    );
+    // Asking again for a team counts from then on.
+    let decisions = store.run(&[sent(10, true), sent(20, true), sent(15, false)], 1);
+    let outcomes: Vec<Outcome> = decisions.iter().map(|one| one.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Applied, Outcome::Unchanged, Outcome::Unchanged]);
+    assert_eq!(store.run(&[sent(21, false)], 1)[0].outcome, Outcome::Applied);
+}
+
 proptest! {
     #[test]
     fn applying_never_panics_and_leaves_json(assignments in any_assignments(), more in any_assignments()) {
@@ -192,6 +260,7 @@ enum Kind {
     Teams { add: bool, number: Option<u8> },
     Appointment { key: u8, text: u8, policy: Policy },
     Admit,
+    CancelAdmit,
     Transfer,
     CancelTransfer,
     Discharge,
@@ -220,6 +289,7 @@ fn change(resource_type: &'static str, key: &str, policy: Policy) -> Change {
         assignments: Vec::new(),
         only: Arc::new([]),
         unite: Arc::new([]),
+        gather: Arc::new([]),
         missing: Vec::new(),
         label: Some(Label::GeneralHealth),
     }
@@ -286,6 +356,7 @@ fn update(sent: &Sent) -> RecordUpdate {
             });
         }
         Kind::Admit => update.changes.push(event(sent, "ADMIT", Policy::Replace)),
+        Kind::CancelAdmit => update.changes.push(event(sent, "ADMIT", Policy::Delete)),
         Kind::Transfer => update.changes.push(event(sent, "TRANSFER", Policy::Append)),
         Kind::CancelTransfer => update.changes.push(event(sent, "TRANSFER", Policy::Delete)),
         Kind::Discharge => update.changes.push(event(sent, "DISCHARGE", Policy::Replace)),
@@ -375,6 +446,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         1 => (0..2_u8).prop_map(|number| Kind::Numbered { number }),
         4 => (0..2_u8, 0..3_u8, policy).prop_map(|(key, text, policy)| Kind::Appointment { key, text, policy }),
         1 => Just(Kind::Admit),
+        1 => Just(Kind::CancelAdmit),
         2 => Just(Kind::Transfer),
         1 => Just(Kind::CancelTransfer),
         1 => Just(Kind::Discharge),

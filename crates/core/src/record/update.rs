@@ -128,6 +128,8 @@ pub struct Change {
     pub only: Arc<[&'static str]>,
     /// Repeating elements whose items are united with the stored ones rather than replaced.
     pub unite: Arc<[&'static str]>,
+    /// Elements to which several segments of one message add: items, or lines of text.
+    pub gather: Arc<[&'static str]>,
     /// What is missing to create the data point: complete sentences for the sender.
     pub missing: Vec<String>,
     /// Privacy label by the rules of hl7-api 8.2; none when the message has no code that decides one, so that a data
@@ -269,6 +271,21 @@ pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
                 object.insert(*name, Json::Array(held.clone()));
             }
         }
+    }
+}
+
+/// Adds what an earlier segment of the same message gave to elements that several segments tell: items of a repeating
+/// element, lines of a text.
+pub(super) fn gather(names: &[&'static str], earlier: &Json, resource: &mut Json) {
+    unite(names, earlier, resource);
+    let Json::Object(object) = resource else { return };
+    for name in names {
+        let Some(Json::String(first)) = earlier.get(name) else { continue };
+        let both = match object.get(name) {
+            Some(Json::String(second)) if second != first => format!("{first}\n{second}"),
+            _ => first.clone(),
+        };
+        object.insert(*name, Json::String(both));
     }
 }
 

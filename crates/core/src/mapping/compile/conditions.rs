@@ -82,6 +82,8 @@ impl Compiler<'_> {
             }
         } else if let Some(given) = table.text("absent", self.problems) {
             self.path(&given).map(Condition::Absent)
+        } else if let Some(given) = table.text("no-number", self.problems) {
+            self.path(&given).map(Condition::NoNumber)
         } else if let Some(given) = table.text("path", self.problems) {
             let path = self.path(&given);
             let within: Vec<String> = table.texts("in", self.problems).into_iter().map(|text| text.0).collect();
@@ -112,7 +114,7 @@ impl Compiler<'_> {
         } else {
             let paths = self.paths(&mut table, "differ");
             if paths.is_empty() {
-                let hint = "use valued, absent, path with in or not-in, differ, count or pattern";
+                let hint = "use valued, absent, no-number, path with in or not-in, differ, count or pattern";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
@@ -178,9 +180,11 @@ impl Compiler<'_> {
 impl Condition {
     pub(super) fn paths(&self) -> &[Path] {
         match self {
-            Condition::Valued(path) | Condition::Absent(path) | Condition::In(path, _) | Condition::NotIn(path, _) => {
-                std::slice::from_ref(path)
-            }
+            Condition::Valued(path)
+            | Condition::Absent(path)
+            | Condition::NoNumber(path)
+            | Condition::In(path, _)
+            | Condition::NotIn(path, _) => std::slice::from_ref(path),
             Condition::Differ(paths) => paths,
             Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Pattern(_) => &[],
         }

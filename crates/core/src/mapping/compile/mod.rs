@@ -274,6 +274,7 @@ impl Compiler<'_> {
         };
         let only = self.elements(&mut table, "only", resource);
         let unite = self.elements(&mut table, "unite", resource);
+        let gather = self.elements(&mut table, "gather", resource);
         let specialty = self.paths(&mut table, "specialty").into_iter().next();
         let service = self.paths(&mut table, "service").into_iter().next();
         if let Some((Policy::Append, place)) = &policy
@@ -317,6 +318,7 @@ impl Compiler<'_> {
             rows,
             only,
             unite,
+            gather,
             specialty,
             service,
         })

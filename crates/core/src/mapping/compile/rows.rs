@@ -80,6 +80,7 @@ impl Compiler<'_> {
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
         let unless = self.conditions(&mut table, "unless");
+        let outside = table.text("outside", self.problems).and_then(|(name, place)| self.segment(&name, &place));
         let from = self.paths(&mut table, "from");
         let lines = self.paths(&mut table, "lines");
         let source = match (from.is_empty(), lines.is_empty()) {
@@ -146,7 +147,7 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        vec![Row { path, many, each, when, unless, source, op, need, label, missing, id, null_deletes }]
+        vec![Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes }]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.

@@ -1,4 +1,4 @@
-//! ED: a document inside a message, decoded once and kept under its hash (mapping-pitfalls 13).
+//! ED: a document inside a message, decoded once and kept under its hash; RP: one outside it (mapping-pitfalls 13).
 //!
 //! Never guesses a media type or half-decodes content.
 
@@ -39,6 +39,22 @@ pub(in crate::mapping) fn attachment(
     members.extend(Json::number(&blob.bytes.len().to_string()).map(|size| ("size", size)));
     members.extend(title.map(|title| ("title", title)));
     Ok(Some((Json::object(members), blob)))
+}
+
+/// RP: pointer, application, type and subtype. The pointer is a URI or whatever the sender's archive calls the
+/// document; blanks are escaped, since a FHIR url has none.
+pub(in crate::mapping) fn pointer(value: Value<'_>, title: Option<Json>) -> Option<Json> {
+    let pointer = value.component(1).trimmed();
+    if pointer.is_empty() {
+        return None;
+    }
+    let url = pointer.replace(|c: char| c.is_whitespace() || c.is_control(), "%20");
+    let content_type = media_type(&value.component(3).trimmed(), &value.component(4).trimmed());
+    let mut members = Vec::with_capacity(3);
+    members.extend(content_type.map(|name| ("contentType", Json::String(name.into_owned()))));
+    members.push(("url", Json::String(url)));
+    members.extend(title.map(|title| ("title", title)));
+    Some(Json::object(members))
 }
 
 /// The media type of ED components 2 and 3, as senders really write them.

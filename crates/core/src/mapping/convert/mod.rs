@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use crate::fhir::{Json, Primitive};
 use crate::hl7v2::{Timestamp, Value, Zone};
 
-pub(super) use attachment::attachment;
+pub(super) use attachment::{attachment, pointer};
 pub(super) use observation::{VALUE_ELEMENTS, observation_value};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
@@ -44,6 +44,7 @@ pub(super) enum Conversion {
     NdlName,
     Coded,
     Attachment,
+    Pointer,
     ObservationValue,
     EndOfAppointment,
 }
@@ -108,9 +109,9 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     doc(
         "coded",
         &["CodeableConcept"],
-        "CE or CWE: both triplets and the text.",
-        "B3588^TSH",
-        r#"{"coding":[{"code":"B3588","display":"TSH"}],"text":"TSH"}"#,
+        "CE or CWE: both triplets and the text; a coding system of the sender's own gets a URI of the organisation.",
+        "B3588^TSH^MyLab",
+        r#"{"coding":[{"system":"urn:fairway:rxx:codesystem:mylab","code":"B3588","display":"TSH"}],"text":"TSH"}"#,
     ),
     doc(
         "attachment",
@@ -118,6 +119,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "ED: decoded once, kept as a blob named by its hash; `title` gives paths for the title.",
         "^TEXT^HTML^A^<p>Hello</p>",
         r#"{"contentType":"text/html","url":"Binary/8055794d2cc185255c0d68fffbc59e6cabf512987663dabf5807606f0bb53e32","size":12}"#,
+    ),
+    doc(
+        "pointer",
+        &["Attachment"],
+        "RP: where a document lies outside the message; nothing is fetched. `title` gives paths for the title.",
+        r"https://pacs.example/1^PACS^IM^JPEG",
+        r#"{"contentType":"image/jpeg","url":"https://pacs.example/1"}"#,
     ),
     doc(
         "observation-value",
@@ -145,7 +153,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 15] = [
+const ORDER: [Conversion; 16] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -159,6 +167,7 @@ const ORDER: [Conversion; 15] = [
     Conversion::NdlName,
     Conversion::Coded,
     Conversion::Attachment,
+    Conversion::Pointer,
     Conversion::ObservationValue,
     Conversion::EndOfAppointment,
 ];
@@ -363,8 +372,8 @@ fn name_of(parts: &[Cow<'_, str>]) -> Option<Json> {
     (!parts.is_empty()).then(|| Json::String(printable(&parts.join(" "))))
 }
 
-/// CE or CWE (v2-to-fhir CWE[CodeableConcept]).
-pub(super) fn coded(value: Value<'_>) -> Option<Json> {
+/// CE or CWE (v2-to-fhir CWE[CodeableConcept]); `organisation` is the code of its sender.
+pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
     let mut codings = Vec::new();
     for first in [1, 4] {
         let code = value.component(first).trimmed();
@@ -372,8 +381,13 @@ pub(super) fn coded(value: Value<'_>) -> Option<Json> {
             continue;
         }
         let mut coding = Vec::with_capacity(3);
-        if let Some(system) = coding_system(&value.component(first + 2).trimmed()) {
-            coding.push(("system", Json::String(system.into_owned())));
+        let system = value.component(first + 2).trimmed();
+        if !system.is_empty() {
+            let known = coding_system(&system);
+            coding.push((
+                "system",
+                Json::String(known.unwrap_or_else(|| local_system(&system, organisation).into()).into()),
+            ));
         }
         coding.push(("code", Json::String(collapse(&code))));
         coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
@@ -393,9 +407,33 @@ fn collapse(code: &str) -> String {
     code.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The URI of a coding system named as in HL7 table 0396 or as UK systems do; none when it is not known.
+/// The URI of a coding system that only its sender knows; letters and digits of its name are kept.
+fn local_system(name: &str, organisation: &str) -> String {
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '-' };
+    let name: String = name.chars().map(plain).collect();
+    format!("urn:fairway:{}:codesystem:{name}", organisation.to_lowercase())
+}
+
+/// The URI of a coding system named as in HL7 table 0396 or as UK systems do, of an HL7 table (`HL70078`), an OID or a
+/// URI; none when it is not known.
 fn coding_system(name: &str) -> Option<Cow<'static, str>> {
-    let known = match name.to_uppercase().as_str() {
+    let upper = name.to_uppercase();
+    if let Some(table) = upper.strip_prefix("HL7")
+        && table.len() == 4
+        && table.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Some(Cow::Owned(format!("http://terminology.hl7.org/CodeSystem/v2-{table}")));
+    }
+    if !name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        if ["http://", "https://", "urn:"].iter().any(|scheme| name.starts_with(scheme)) {
+            return Some(Cow::Owned(name.to_owned()));
+        }
+        if name.starts_with("2.16.") && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return Some(Cow::Owned(format!("urn:oid:{name}")));
+        }
+    }
+    let known = match upper.as_str() {
         "LN" | "LOINC" => "http://loinc.org",
         "SCT" | "SNOMED" | "SNOMED CT" | "SNOMED-CT" | "SNOMEDCT" => "http://snomed.info/sct",
         "I10" | "ICD10" | "ICD-10" => "http://hl7.org/fhir/sid/icd-10",
@@ -450,8 +488,9 @@ mod tests {
                 Conversion::ContactPoint => Ok(contact_point(value, None)),
                 Conversion::XcnName => Ok(xcn_name(value)),
                 Conversion::NdlName => Ok(ndl_name(value)),
-                Conversion::Coded => Ok(coded(value)),
+                Conversion::Coded => Ok(coded(value, "RXX")),
                 Conversion::Attachment => attachment(value, None).map(|made| made.map(|(json, _)| json)),
+                Conversion::Pointer => Ok(pointer(value, None)),
                 Conversion::ObservationValue => Ok(Json::parse(doc.to.as_bytes()).ok()),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
@@ -509,7 +548,7 @@ mod tests {
         let zone = Zone::utc();
         let made = |field: &str, kind: &str| {
             with_value(field, |value| {
-                observation_value(value, kind, None, &zone)
+                observation_value(value, kind, None, (&zone, "RXX"))
                     .map_or_else(|| "nothing".to_owned(), |(index, json)| format!("{} {json}", VALUE_ELEMENTS[index]))
             })
         };

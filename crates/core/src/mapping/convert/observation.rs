@@ -34,7 +34,7 @@ pub(in crate::mapping) fn observation_value(
     value: Value<'_>,
     value_type: &str,
     unit: Option<Value<'_>>,
-    zone: &Zone,
+    (zone, organisation): (&Zone, &str),
 ) -> Option<(usize, Json)> {
     let words = || {
         let lines: Vec<String> = value.repetitions().map(|line| printable(&line.formatted())).collect();
@@ -49,7 +49,7 @@ pub(in crate::mapping) fn observation_value(
     // Several values have no place in one of FHIR's elements; as text none is lost.
     if value.repetitions().filter(|one| one.is_valued()).nth(1).is_some() && value_type != "ED" {
         return match value_type {
-            "CE" | "CWE" | "CNE" | "CF" => coded_words(value),
+            "CE" | "CWE" | "CNE" | "CF" => coded_words(value, organisation),
             _ => words(),
         };
     }
@@ -64,7 +64,7 @@ pub(in crate::mapping) fn observation_value(
             None => words(),
         },
         "SN" => structured_numeric(first, unit).or_else(words),
-        "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first).map(|concept| (1, concept)),
+        "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first, organisation).map(|concept| (1, concept)),
         "DT" | "TS" | "DTM" => match timestamp(first) {
             Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
             Ok(None) | Err(_) => words(),
@@ -80,8 +80,8 @@ pub(in crate::mapping) fn observation_value(
 }
 
 /// The texts of repeated codes, a line each.
-fn coded_words(value: Value<'_>) -> Option<(usize, Json)> {
-    let concepts = value.repetitions().filter_map(coded);
+fn coded_words(value: Value<'_>, organisation: &str) -> Option<(usize, Json)> {
+    let concepts = value.repetitions().filter_map(|one| coded(one, organisation));
     let lines: Vec<String> = concepts
         .filter_map(|concept| {
             let text = concept.str_at("text").or_else(|| concept.str_at("coding[0].code"))?;

@@ -85,6 +85,7 @@ impl<'m> Run<'_, 'm> {
             assignments,
             only: write.only.clone(),
             unite: write.unite.clone(),
+            gather: write.gather.clone(),
             missing,
             label: self.label(write, scope),
         })

@@ -15,8 +15,8 @@ use fairway_care::{Label, Organisation, TeamRequest};
 
 use super::convert;
 use super::identifiers::{IdentifierType, patient_identifiers};
-use super::plan::Plan;
-use crate::hl7v2::{Message, Path, Structure, Zone};
+use super::plan::{Plan, Profile};
+use crate::hl7v2::{Message, Path, SegmentName, Structure, Zone};
 use crate::record::{Blob, PatientUpdate, RecordUpdate};
 use scope::{Places, Scope};
 
@@ -66,12 +66,16 @@ pub struct Translation {
     pub findings: Vec<Finding>,
 }
 
-/// Translates a message of this feed.
+/// How far a sender's clock may be ahead, in µs: a year. What is entered later than everything that follows would keep
+/// it all out, so a wrong year must not get in.
+const AHEAD_MAX: i64 = 366 * 24 * 3600 * 1_000_000;
+
+/// Translates a message of this feed; `now` is the time of its arrival as µs since 1970 UTC.
 ///
 /// # Errors
 /// A [`Refusal`] when the mapping does not handle the message type, a check of it fails, a required element is missing
 /// or a value cannot be read.
-pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal> {
+pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation, Refusal> {
     let refuse = |text: String| Err(Refusal(text));
     let (code, trigger) = (message.code(), message.trigger());
     let Some(plan) = feed.plan.message(&code, &trigger) else {
@@ -91,6 +95,14 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
             return refuse("MSH-7.1 (message time) must be provided. You provided []".to_owned());
         }
     };
+    if sent_at.saturating_sub(now) > AHEAD_MAX {
+        return refuse("MSH-7.1 (message time) is more than a year ahead; correct the sender's clock".to_owned());
+    }
+    if let Some(before) = stray_line(message).filter(|_| feed.plan.profile == Profile::Phr) {
+        return refuse(format!(
+            "{before}: the line after it is no segment; send a line break inside a field as \\.br\\"
+        ));
+    }
     let structure = plan.grouped.then(|| Structure::of(message));
     if message.named("PID").nth(1).is_some() {
         return refuse("PID[2]: a message holds exactly one patient; send one message for each".to_owned());
@@ -130,6 +142,14 @@ pub fn translate(feed: &Feed, message: &Message) -> Result<Translation, Refusal>
         blobs,
     };
     Ok(Translation { update, findings })
+}
+
+/// The segment before the first line that is none, as `PID[1]`. Most often the line is the rest of a field in which its
+/// sender left a line break.
+fn stray_line(message: &Message) -> Option<String> {
+    let stray = message.segments().position(|segment| SegmentName::parse(segment.name()).is_none())?;
+    let before = message.segment_at(stray.checked_sub(1)?)?;
+    Some(format!("{}[{}]", before.name(), before.occurrence()))
 }
 
 /// Aliases in one list of teams at most.

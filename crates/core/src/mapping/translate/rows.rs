@@ -9,7 +9,7 @@ use crate::fhir::{Json, Object};
 use crate::hl7v2::{Path, Value};
 use crate::mapping::codes::CodeSet;
 use crate::mapping::convert::{self, Conversion};
-use crate::mapping::plan::{BlockId, CodeShape, Need, Op, Row, Source};
+use crate::mapping::plan::{Argument, BlockId, CodeShape, Need, Op, Row, Source};
 use crate::record::{Assignment, ElementPath, PATIENT_REFERENCE, ResourceId, apply};
 
 impl<'m> Run<'_, 'm> {
@@ -197,10 +197,10 @@ impl<'m> Run<'_, 'm> {
                 Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
                 Conversion::XcnName => Ok(convert::xcn_name(value)),
                 Conversion::NdlName => Ok(convert::ndl_name(value)),
-                Conversion::Coded => Ok(convert::coded(value)),
+                Conversion::Coded => Ok(convert::coded(value, self.feed.organisation.code())),
+                Conversion::Pointer => Ok(convert::pointer(value, self.title(scope, argument))),
                 Conversion::Attachment => {
-                    let title = self.places.first_text(scope, &argument.paths);
-                    let title = (!title.is_empty()).then(|| Json::string(&*title));
+                    let title = self.title(scope, argument);
                     let Some((json, blob)) = convert::attachment(value, title)? else { return Ok(None) };
                     self.blobs.push(blob);
                     Ok(Some(json))
@@ -218,12 +218,17 @@ impl<'m> Run<'_, 'm> {
                 }
                 Ok(match (otherwise, shape) {
                     (Some(otherwise), _) => coded_as(set, *shape, otherwise, Some(otherwise)),
-                    (None, CodeShape::CodeableConcept) => convert::coded(value),
+                    (None, CodeShape::CodeableConcept) => convert::coded(value, self.feed.organisation.code()),
                     (None, CodeShape::Code | CodeShape::Coding) => None,
                 })
             }
             Op::ObservationValue { .. } | Op::Constant(_) | Op::Block(_) | Op::Patient | Op::Refer { .. } => Ok(None),
         }
+    }
+
+    fn title(&self, scope: &Scope<'m>, argument: &Argument) -> Option<Json> {
+        let title = self.places.first_text(scope, &argument.paths);
+        (!title.is_empty()).then(|| Json::string(&*title))
     }
 
     fn observation(
@@ -237,7 +242,8 @@ impl<'m> Run<'_, 'm> {
         let unit = self.places.value(scope, unit);
         // OBX-5 may repeat; the conversion sees the whole field.
         let field = value.segment().map_or(value, |segment| segment.field(5));
-        let (index, json) = convert::observation_value(field, &kind, unit, &self.feed.zone)?;
+        let (index, json) =
+            convert::observation_value(field, &kind, unit, (&self.feed.zone, self.feed.organisation.code()))?;
         Some(Made::Values(elements.get(index)?.clone(), vec![json]))
     }
 
@@ -270,7 +276,8 @@ impl<'m> Run<'_, 'm> {
             let inside =
                 scope.segment.is_some() || matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT");
             let here = scope.at(*segment, name, *group);
-            if !inside || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
+            let left_out = row.outside.is_some_and(|name| self.places.begins_with(*group, name));
+            if !inside || left_out || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
                 continue;
             }
             let before = lines.len();

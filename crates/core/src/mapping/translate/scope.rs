@@ -10,6 +10,7 @@ use std::fmt;
 
 use super::Refusal;
 use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value};
+use crate::mapping::convert;
 use crate::mapping::plan::{Check, Condition, Pattern};
 
 /// How deep `each` may go: `OBR/OBX` and one more.
@@ -153,6 +154,12 @@ impl<'m> Places<'m> {
         self.segments.get(first.min(end)..end).unwrap_or_default()
     }
 
+    /// Whether a group is opened by a segment of this name.
+    pub(super) fn begins_with(&self, group: GroupId, name: SegmentName) -> bool {
+        let Some(structure) = self.structure else { return false };
+        self.segments.get(structure.anchor(group)).is_some_and(|(_, own, _)| *own == Some(name))
+    }
+
     /// Name of a group in the standard.
     pub(super) fn group_name(&self, group: GroupId) -> &'static str {
         self.structure.map_or("MESSAGE", |structure| structure.name(group))
@@ -254,7 +261,11 @@ impl<'m> Places<'m> {
     pub(super) fn holds_for(&self, scope: &Scope<'m>, condition: &Condition) -> bool {
         let own = scope.segment.map(|(_, name)| name);
         match condition {
-            Condition::In(path, _) | Condition::NotIn(path, _) | Condition::Valued(path) | Condition::Absent(path) => {
+            Condition::In(path, _)
+            | Condition::NotIn(path, _)
+            | Condition::Valued(path)
+            | Condition::Absent(path)
+            | Condition::NoNumber(path) => {
                 path.segment.is_some() && path.segment == own && self.holds(scope, condition)
             }
             Condition::SegmentValued(_) | Condition::Differ(_) | Condition::Count { .. } | Condition::Pattern(_) => {
@@ -267,6 +278,10 @@ impl<'m> Places<'m> {
         match condition {
             Condition::Valued(path) => self.any_valued(scope, path),
             Condition::Absent(path) => !self.any_valued(scope, path),
+            Condition::NoNumber(path) => {
+                let text = self.text(scope, path);
+                !text.is_empty() && convert::plain_number(&text).is_none()
+            }
             Condition::SegmentValued(name) => {
                 self.segment(scope, *name).is_some_and(|segment| segment.fields().any(|field| field.is_valued()))
             }
