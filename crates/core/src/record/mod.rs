@@ -7,6 +7,7 @@ mod complete;
 mod decide;
 mod encounter;
 mod id;
+mod outcome;
 mod patient;
 mod preview;
 pub mod team;
@@ -17,9 +18,10 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{ChangeKind, ChangeNote, Decision, Outcome, decide};
+pub use decide::decide;
 pub use encounter::EventItem;
 pub use id::{ResourceId, sha256_hex};
+pub use outcome::{ChangeKind, ChangeNote, Decision, Outcome};
 pub use preview::preview;
 pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,

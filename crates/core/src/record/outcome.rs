@@ -1,0 +1,113 @@
+//! What became of a message: outcome, and a note on each data point.
+
+use super::ResourceId;
+use super::view::Effects;
+
+/// What became of a message (design 1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// At least one change was made; `AA`.
+    Applied,
+    /// Accepted, and nothing had to change; `AA`.
+    Unchanged,
+    /// A condition we check for; `AR`.
+    Rejected,
+    /// Could not be read, or the store failed on it; `AE`.
+    Failed,
+    /// Same sender, control id and bytes as an earlier message: the earlier acknowledgement again.
+    Repeat,
+}
+
+impl Outcome {
+    /// Every outcome, in the order people list them.
+    pub const ALL: [Outcome; 5] =
+        [Outcome::Applied, Outcome::Unchanged, Outcome::Repeat, Outcome::Rejected, Outcome::Failed];
+
+    /// The word used in stores, metrics and output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Applied => "applied",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Rejected => "rejected",
+            Outcome::Failed => "failed",
+            Outcome::Repeat => "repeat",
+        }
+    }
+
+    /// The outcome of its word.
+    pub fn parse(text: &str) -> Option<Outcome> {
+        Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// What happened to one data point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// First version, or the first after a deletion.
+    Created,
+    /// A further version.
+    Updated,
+    /// Marked deleted.
+    Deleted,
+    /// Equal to what is stored.
+    Unchanged,
+    /// Older than what is stored (gap 21).
+    Older,
+    /// The sender's key is unknown and the message creates nothing.
+    NotFound,
+}
+
+impl ChangeKind {
+    /// The word shown to people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Created => "created",
+            ChangeKind::Updated => "updated",
+            ChangeKind::Deleted => "deleted",
+            ChangeKind::Unchanged => "unchanged",
+            ChangeKind::Older => "older than stored, ignored",
+            ChangeKind::NotFound => "not found, nothing done",
+        }
+    }
+}
+
+/// One line of what a message did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeNote {
+    /// FHIR resource type.
+    pub resource_type: &'static str,
+    /// Logical id.
+    pub id: ResourceId,
+    /// Version after the change; 0 when there is none.
+    pub version: u32,
+    /// What happened.
+    pub kind: ChangeKind,
+}
+
+/// The decision on one message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Applied, unchanged or rejected.
+    pub outcome: Outcome,
+    /// Why it was rejected: complete, for the sender, without the prefix of hl7-api 1.5.
+    pub refusal: Option<String>,
+    /// The record it is about, when one was found or made.
+    pub record: Option<ResourceId>,
+    /// What to write; empty when rejected.
+    pub effects: Effects,
+    /// What happened to each data point.
+    pub notes: Vec<ChangeNote>,
+}
+
+impl Decision {
+    /// A refusal without effects.
+    pub fn refuse(text: impl Into<String>) -> Decision {
+        Decision {
+            outcome: Outcome::Rejected,
+            refusal: Some(text.into()),
+            record: None,
+            effects: Effects::default(),
+            notes: Vec::new(),
+        }
+    }
+}
