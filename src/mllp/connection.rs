@@ -68,7 +68,17 @@ pub(super) async fn run<H: Handler, E: Fn(ConnectionEvent)>(
         }
         tokio::select! {
             biased;
-            () = &mut stopped, if it.reading() => it.end(CloseReason::Stopped),
+            () = &mut stopped, if it.reading() => {
+                // What has arrived by now is taken, as far as there is room for answers.
+                while it.reads() {
+                    match poll_fn(|cx| Poll::Ready(pin!(reader.read_buf(&mut it.buffer)).poll(cx))).await {
+                        Poll::Ready(read @ Ok(1..)) => it.read(read),
+                        Poll::Ready(_) | Poll::Pending => break,
+                    }
+                    it.take_frames();
+                }
+                it.end(CloseReason::Stopped);
+            }
             () = poll_fn(|cx| it.answers.poll(cx)), if !it.answers.0.is_empty() => it.answer(),
             written = writer.write_buf(&mut it.out), if !it.out.is_empty() => it.wrote(written),
             grant = granted(&mut it.waiting), if it.waiting.is_some() => it.granted(grant),

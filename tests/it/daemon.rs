@@ -172,18 +172,21 @@ fn a_hundred_megabyte_document_goes_through() {
 fn sigterm_answers_what_was_framed_and_exits_with_zero() {
     let (_folder, mut process) = start();
     let mut senders: Vec<Sender> = (0..16).map(|_| Sender::connect(process.pas).unwrap()).collect();
+    let message = |index: usize, turn: char| with_id(&A28.replace("9991000018", "9434765919"), &format!("{turn}{index}"));
+    // An answer shows that the connection is served, so what follows on it has arrived.
     for (index, sender) in senders.iter_mut().enumerate() {
-        let message = with_id(&A28.replace("9991000018", "9434765919"), &format!("T{index}"));
-        sender.raw(&[b"\x0B".as_slice(), &message, b"\x1C\r"].concat()).unwrap();
+        assert_eq!(code_of(&sender.send(&message(index, 'S')).unwrap()), "AA");
     }
-    std::thread::sleep(Duration::from_millis(50));
+    for (index, sender) in senders.iter_mut().enumerate() {
+        sender.raw(&[b"\x0B".as_slice(), &message(index, 'T'), b"\x1C\r"].concat()).unwrap();
+    }
     assert_eq!(process.terminate(), Some(0), "{}", process.log());
     for (index, sender) in senders.iter_mut().enumerate() {
         let answer = sender.answer().unwrap();
         assert!(answer.contains(&format!("MSA|AA|T{index}")), "{answer}");
     }
     assert!(TcpStream::connect(process.pas).is_err());
-    assert_eq!(process.messages().len(), 16);
+    assert_eq!(process.messages().len(), 32);
 }
 
 #[test]
