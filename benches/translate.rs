@@ -48,7 +48,7 @@ fn main() {
         let raw = Bytes::from(message);
         let update = match prepare(&config.feeds, raw.clone(), now).content {
             Content::Update(update) => update,
-            Content::Rejected(text) | Content::Failed(text) => panic!("{text}"),
+            Content::Rejected(_) | Content::Failed(_) => panic!("{name} is refused"),
         };
         let resources = preview(&update);
         let parse = rate(budget, || {

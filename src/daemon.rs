@@ -117,6 +117,7 @@ impl Daemon {
                 feeds: listener.feeds.clone(),
                 queue: queue.clone(),
                 memory: memory.clone(),
+                style: listener.acknowledgement,
                 metrics: metrics.clone(),
             };
             let events = connection_events(environment, &listener.name, &metrics);

@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fairway_core::fhir::Json;
-use fairway_core::hl7v2::split_batch;
+use fairway_core::hl7v2::{Ack, split_batch};
 use fairway_core::record::{Decision, Outcome, PointHead, View, Wanted, decide};
 
 use crate::config::ConfiguredFeed;
-use crate::intake::{Content, FAILED, Prepared, REJECTED, now_micros, prepare};
+use crate::intake::{Content, Prepared, Verdict, now_micros, prepare};
 
 /// One case.
 #[derive(Debug, Clone)]
@@ -88,17 +88,17 @@ fn read_case(feed: &Path, folder: &Path) -> io::Result<Case> {
 pub fn play(feeds: &[Arc<ConfiguredFeed>], case: &Case) -> Result<Json, String> {
     let mut memory = Memory::default();
     for (index, message) in case.before.iter().enumerate() {
-        let (ack, text, _) = memory.take(feeds, message.clone());
-        if ack != "AA" {
-            return Err(format!("message {} of before.hl7 was answered {ack}: {text}", index + 1));
+        let (ack, _) = memory.take(feeds, message.clone());
+        if let Some(text) = ack.text() {
+            return Err(format!("message {} of before.hl7 was answered {}: {text}", index + 1, ack.code.as_str()));
         }
     }
-    let (ack, text, decision) = memory.take(feeds, case.message.clone());
-    Ok(describe(ack, &text, decision.outcome, &decision.effects.points))
+    let (ack, decision) = memory.take(feeds, case.message.clone());
+    Ok(describe(&ack, decision.outcome, &decision.effects.points))
 }
 
 /// Acknowledgement, outcome and new versions, in the form of `expected.json`.
-fn describe(ack: &str, text: &str, outcome: Outcome, points: &[Arc<PointHead>]) -> Json {
+fn describe(ack: &Ack, outcome: Outcome, points: &[Arc<PointHead>]) -> Json {
     let changes = points.iter().map(|head| {
         Json::object([
             ("resource", Json::string(format!("{}/{}", head.resource_type, head.id))),
@@ -108,10 +108,8 @@ fn describe(ack: &str, text: &str, outcome: Outcome, points: &[Arc<PointHead>]) 
             ("content", (*head.body).clone()),
         ])
     });
-    let mut ack_members = vec![("code", Json::string(ack))];
-    if !text.is_empty() {
-        ack_members.push(("text", Json::string(text)));
-    }
+    let mut ack_members = vec![("code", Json::string(ack.code.as_str()))];
+    ack_members.extend(ack.text().map(|text| ("text", Json::String(text))));
     Json::object([
         ("ack", Json::object(ack_members)),
         ("outcome", Json::string(outcome.as_str())),
@@ -126,15 +124,12 @@ struct Memory {
 }
 
 impl Memory {
-    fn take(&mut self, feeds: &[Arc<ConfiguredFeed>], message: Bytes) -> (&'static str, String, Decision) {
+    fn take(&mut self, feeds: &[Arc<ConfiguredFeed>], message: Bytes) -> (Ack, Decision) {
         let Prepared { content, control_id, .. } = prepare(feeds, message, now_micros());
         let update = match content {
             Content::Update(update) => update,
-            Content::Rejected(text) => return ("AR", format!("{REJECTED}{text}"), Decision::refuse(text)),
-            Content::Failed(text) => {
-                let decision = Decision { outcome: Outcome::Failed, ..Decision::refuse("") };
-                return ("AE", format!("{FAILED}{text}"), decision);
-            }
+            Content::Rejected(refusal) => return (Verdict::Rejected(&refusal).ack(), Decision::refuse(refusal)),
+            Content::Failed(text) => return (Verdict::Failed(&text).ack(), Decision::failed()),
         };
         let mut wanted = Wanted::default();
         wanted.add(&update);
@@ -150,10 +145,8 @@ impl Memory {
         }
         let decision = decide(&self.view, &update, &control_id);
         self.view.apply(&decision.effects);
-        match &decision.refusal {
-            Some(text) => ("AR", format!("{REJECTED}{text}"), decision.clone()),
-            None => ("AA", String::new(), decision),
-        }
+        let verdict = decision.refusal.as_ref().map_or(Verdict::Accepted, Verdict::Rejected);
+        (verdict.ack(), decision)
     }
 }
 

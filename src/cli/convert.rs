@@ -9,11 +9,11 @@ use bytes::Bytes;
 use fairway_core::fhir::{self, Json};
 use fairway_core::hl7v2::{AckCode, Message};
 use fairway_core::mapping::{self, Finding};
-use fairway_core::record::{RecordUpdate, preview};
+use fairway_core::record::{Fault, RecordUpdate, Refusal, preview};
 
 use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in, messages};
 use crate::config::{Config, ConfiguredFeed};
-use crate::intake::{Content, FAILED, Prepared, REJECTED, prepare, route};
+use crate::intake::{Content, Verdict, prepare, route};
 
 /// Base of the full URLs in a converted bundle; relative references resolve against it.
 const BASE: &str = "https://fairway.example/fhir";
@@ -159,32 +159,25 @@ fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
             }
         }
     }
-    let (code, reason, bundle) = match &prepared.content {
-        Content::Update(update) => match bundle(update) {
-            Ok(bundle) => (AckCode::AA, None, Some(bundle)),
-            Err(reason) => (AckCode::AR, Some(reason), None),
-        },
-        Content::Rejected(reason) => (AckCode::AR, Some(reason.clone()), None),
-        Content::Failed(reason) => (AckCode::AE, Some(reason.clone()), None),
+    let made = match &prepared.content {
+        Content::Update(update) => Some(bundle(update)),
+        Content::Rejected(_) | Content::Failed(_) => None,
     };
-    let hl7 = prepared.answer(code, reason.as_deref(), now);
-    let prefix = if code == AckCode::AE { FAILED } else { REJECTED };
-    let Prepared { control_id, .. } = prepared;
-    Converted {
-        control_id,
-        code,
-        text: reason.map(|reason| format!("{prefix}{reason}")),
-        hl7,
-        bundle,
-        unmapped,
-        issues,
-    }
+    let verdict = match (&prepared.content, &made) {
+        (Content::Rejected(refusal), _) | (_, Some(Err(refusal))) => Verdict::Rejected(refusal),
+        (Content::Failed(reason), _) => Verdict::Failed(reason),
+        (Content::Update(_), _) => Verdict::Accepted,
+    };
+    let hl7 = prepared.answer(&verdict, now);
+    let (code, text) = (verdict.code(), verdict.ack().text());
+    let bundle = made.and_then(Result::ok);
+    Converted { control_id: prepared.control_id, code, text, hl7, bundle, unmapped, issues }
 }
 
 /// The bundle of an update, valid R4.
-fn bundle(update: &RecordUpdate) -> Result<Json, String> {
+fn bundle(update: &RecordUpdate) -> Result<Json, Refusal> {
     if let Some(missing) = update.patient.missing.first().filter(|_| update.patient.demographics) {
-        return Err(missing.clone());
+        return Err(Refusal::new(Fault::Missing, missing));
     }
     let mut entries = Vec::new();
     let entry = |kind: &str, id: &str, resource: Json| {
@@ -193,7 +186,7 @@ fn bundle(update: &RecordUpdate) -> Result<Json, String> {
     for (kind, id, body) in preview(update) {
         let resource = Json::resource(kind, &id.to_string(), None, &body);
         if let Some(issue) = fhir::check(&resource).first() {
-            return Err(format!("the message makes no valid {kind}: {issue}"));
+            return Err(Refusal::new(Fault::Value, format!("the message makes no valid {kind}: {issue}")));
         }
         entries.push(entry(kind, &id.to_string(), resource));
     }

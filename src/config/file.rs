@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use fairway_core::hl7v2::AckStyle;
 use fairway_core::mapping::{self, read_identifiers};
 use fairway_core::record::IdentifierKind;
 use fairway_core::source::{Place, Problems, Table, parse};
@@ -223,6 +224,15 @@ fn read_listener(
     if own.is_empty() {
         problems.hint(table.place(), "the listener serves no feed", "add `feeds = [\"demographics\"]`");
     }
+    let acknowledgement = match table.text("acknowledgement", problems) {
+        None => AckStyle::Standard,
+        Some((text, _)) if text == "standard" => AckStyle::Standard,
+        Some((text, _)) if text == "plain" => AckStyle::Plain,
+        Some((text, place)) => {
+            problems.hint(&place, format!("unknown acknowledgement `{text}`"), "`standard` or `plain`");
+            AckStyle::Standard
+        }
+    };
     let mut number = |name: &'static str, within: std::ops::Range<i64>, default: i64| {
         let found = table.integer(name, within, problems).unwrap_or(default);
         u64::try_from(found).unwrap_or_default()
@@ -237,6 +247,7 @@ fn read_listener(
         name: name?.0,
         listen: listen?,
         feeds: own,
+        acknowledgement,
         frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
         idle: Duration::from_secs(idle),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_care::Organisation;
-use fairway_core::hl7v2::ParseOptions;
+use fairway_core::hl7v2::{AckStyle, ParseOptions};
 use fairway_core::mapping::{Feed, Library, Plan};
 use fairway_core::source::{Problem, Problems};
 use files::Files;
@@ -70,6 +70,8 @@ pub struct Listener {
     pub listen: SocketAddr,
     /// Its feeds, in the order of the file.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
+    /// How its answers look.
+    pub acknowledgement: AckStyle,
     /// Largest frame, in bytes.
     pub frame_bytes_max: usize,
     /// Connections at the same time.

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use fairway_core::hl7v2::{Ack, AckCode, Message, ParseOptions, render, render_unparsed};
+use fairway_core::hl7v2::{
+    Ack, AckCode, AckStyle, ErrorCode, Message, ParseOptions, answers, render_unparsed, split_batch,
+};
 use fairway_core::mapping::translate;
-use fairway_core::record::{Decision, RecordUpdate};
+use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -24,10 +26,6 @@ use crate::telemetry::Metrics;
 
 pub use writer::{Writer, WriterGauge};
 
-/// What the text of every `AR` starts with (hl7-api 1.5).
-pub const REJECTED: &str = "Parsing or validation error: ";
-/// What the text of every `AE` starts with (hl7-api 1.5).
-pub const FAILED: &str = "Unexpected error while processing: ";
 /// Messages that may wait for the writer; past it senders wait (back-pressure).
 pub const QUEUE_MAX: usize = 2048;
 /// Memory for messages between their arrival and their answer, in KiB, as `weight` reckons it; past it senders wait. A
@@ -57,6 +55,8 @@ pub struct Prepared {
     digest: Digest,
     raw: Bytes,
     message: Option<Message>,
+    /// How its answers look.
+    pub style: AckStyle,
     /// The update, or why there is none.
     pub content: Content,
 }
@@ -66,25 +66,77 @@ pub enum Content {
     /// A record update to decide.
     Update(Box<RecordUpdate>),
     /// `AR`, with the reason.
-    Rejected(String),
+    Rejected(Refusal),
     /// `AE`, with the reason.
     Failed(String),
 }
 
 impl Prepared {
-    /// The acknowledgement of a decision, as bytes.
-    pub fn answer(&self, code: AckCode, reason: Option<&str>, now_micros: i64) -> Bytes {
-        let prefix = match code {
-            AckCode::AA => "",
-            AckCode::AR => REJECTED,
-            AckCode::AE => FAILED,
+    /// What the sender is answered, one acknowledgement after the other; nothing when it asks for none.
+    pub fn answer(&self, verdict: &Verdict<'_>, now_micros: i64) -> Bytes {
+        let ack = verdict.ack();
+        let Some(message) = &self.message else {
+            return Bytes::from(render_unparsed(&self.raw, &Ack { error: None, ..ack }, now_micros));
         };
-        let ack = Ack { code, text: reason.map(|reason| format!("{prefix}{reason}")) };
-        let bytes = match &self.message {
-            Some(message) => render(Some(message), &ack, now_micros),
-            None => render_unparsed(&self.raw, &ack, now_micros),
+        let kept = !matches!(verdict, Verdict::NotStored(_));
+        Bytes::from(answers(message, &ack, self.style, kept, now_micros).concat())
+    }
+}
+
+/// What became of a message, as its sender is told.
+pub enum Verdict<'a> {
+    /// `AA`.
+    Accepted,
+    /// `AR`.
+    Rejected(&'a Refusal),
+    /// `AE`; the message is kept.
+    Failed(&'a str),
+    /// `AE`; nothing is kept.
+    NotStored(&'a str),
+}
+
+impl Verdict<'_> {
+    /// MSA-1 in original mode.
+    pub fn code(&self) -> AckCode {
+        match self {
+            Verdict::Accepted => AckCode::AA,
+            Verdict::Rejected(_) => AckCode::AR,
+            Verdict::Failed(_) | Verdict::NotStored(_) => AckCode::AE,
+        }
+    }
+
+    /// Why it is not accepted.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Verdict::Accepted => None,
+            Verdict::Rejected(refusal) => Some(&refusal.text),
+            Verdict::Failed(reason) | Verdict::NotStored(reason) => Some(reason),
+        }
+    }
+
+    /// The acknowledgement that tells it.
+    pub fn ack(&self) -> Ack {
+        let error = match self {
+            Verdict::Accepted => None,
+            Verdict::Rejected(refusal) => Some(error_code(refusal.fault)),
+            Verdict::Failed(_) | Verdict::NotStored(_) => Some(ErrorCode::Internal),
         };
-        Bytes::from(bytes)
+        Ack { code: self.code(), reason: self.reason().map(str::to_owned), error }
+    }
+}
+
+/// The code of HL7 table 0357 for a fault.
+fn error_code(fault: Fault) -> ErrorCode {
+    match fault {
+        Fault::Structure => ErrorCode::SegmentSequence,
+        Fault::Missing => ErrorCode::RequiredField,
+        Fault::Value => ErrorCode::DataType,
+        Fault::Code => ErrorCode::TableValue,
+        Fault::MessageType => ErrorCode::MessageType,
+        Fault::Environment => ErrorCode::ProcessingId,
+        Fault::UnknownKey => ErrorCode::UnknownKey,
+        Fault::Conflict => ErrorCode::DuplicateKey,
+        Fault::Rule => ErrorCode::Internal,
     }
 }
 
@@ -123,6 +175,7 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
         digest,
         raw,
         message,
+        style: AckStyle::default(),
         content,
     }
 }
@@ -138,8 +191,8 @@ fn prepare_parsed(
         Err(error) => return (None, String::new(), Content::Failed(error.to_string())),
     };
     if message.code().is_empty() {
-        let text = "MSH-9.1 (message type) must be provided. You provided []".to_owned();
-        return (Some(message), String::new(), Content::Rejected(text));
+        let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
+        return (Some(message), String::new(), Content::Rejected(refusal));
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
@@ -149,7 +202,7 @@ fn prepare_parsed(
             message.sending_application(),
             message.sending_facility()
         );
-        return (Some(message), String::new(), Content::Rejected(text));
+        return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::MessageType, text)));
     };
     // The default character set belongs to the feed, which is known only now.
     let message = match feed.parse.default_charset == options.default_charset {
@@ -161,7 +214,7 @@ fn prepare_parsed(
     };
     let content = match translate(&feed.feed, &message, now) {
         Ok(translation) => Content::Update(Box::new(translation.update)),
-        Err(refusal) => Content::Rejected(refusal.0),
+        Err(refusal) => Content::Rejected(refusal),
     };
     (Some(message), feed.feed.name.clone(), content)
 }
@@ -194,6 +247,8 @@ pub struct Intake {
     pub queue: mpsc::Sender<Work>,
     /// Memory that messages under way may take, in KiB; shared by the listeners of an environment.
     pub memory: Arc<Semaphore>,
+    /// How the answers of the address look.
+    pub style: AckStyle,
     /// Where outcomes are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -204,12 +259,13 @@ pub fn now_micros() -> i64 {
 }
 
 impl Intake {
-    async fn submit(&self, prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Bytes> {
+    async fn submit(&self, mut prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+        prepared.style = self.style;
         let (reply, answer) = oneshot::channel();
         let work = Work { received_at, peer, prepared, reply };
         // Both fail only when the writer is gone; then nothing may be acknowledged.
         self.queue.send(work).await.ok()?;
-        answer.await.ok()
+        Some(split_batch(answer.await.ok()?).collect())
     }
 }
 
@@ -221,7 +277,7 @@ fn weight(frame: &[u8]) -> u32 {
 }
 
 impl Handler for Intake {
-    async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Bytes> {
+    async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
         let (started, received_at) = (Instant::now(), now_micros());
         // First come, first served, so the messages of a connection keep their order.
         let _memory = self.memory.acquire_many(weight(&frame)).await.ok()?;
@@ -235,11 +291,11 @@ impl Handler for Intake {
         answer
     }
 
-    async fn refuse(&self, what: Refused, peer: SocketAddr) -> Option<Bytes> {
+    async fn refuse(&self, what: Refused, peer: SocketAddr) -> Option<Vec<Bytes>> {
         let (raw, content) = match what {
             Refused::TooLarge { prefix } => {
                 let limit = "the message is longer than this address takes; its beginning was kept";
-                (prefix, Content::Rejected(limit.to_owned()))
+                (prefix, Content::Rejected(Refusal::new(Fault::Rule, limit)))
             }
             Refused::Unfinished { bytes } => {
                 (bytes, Content::Failed("the frame did not end with FS CR; what came was kept".to_owned()))
@@ -256,6 +312,7 @@ impl Handler for Intake {
             digest: digest(&raw),
             raw,
             message: None,
+            style: self.style,
             content,
         };
         self.submit(prepared, peer, now_micros()).await

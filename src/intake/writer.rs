@@ -15,7 +15,7 @@ use fairway_core::hl7v2::AckCode;
 use fairway_core::record::{Decision, Effects, Outcome, View, Wanted, decide};
 use tokio::sync::mpsc;
 
-use super::{Content, Prepared, Work, action};
+use super::{Content, Prepared, Verdict, Work, action};
 use crate::store::{Digest, Entry, MessageRow, Prior, Store, StoreError};
 use crate::telemetry::Metrics;
 
@@ -115,8 +115,7 @@ impl Writer {
     /// The store failed on this one message: it is kept without effects and answered `AE`; when not even that can be
     /// stored, the answer says so.
     fn keep_failed(&mut self, work: Work) {
-        let reason = "the message could not be filed; it was kept for the operator";
-        let row = failed_row(&work, reason);
+        let row = failed_row(&work, &Verdict::Failed("the message could not be filed; it was kept for the operator"));
         let entry = Entry { message: row, effects: Effects::default(), action: String::new() };
         match self.store.commit(std::slice::from_ref(&entry)) {
             Ok(()) => {
@@ -126,7 +125,8 @@ impl Writer {
             Err(error) => {
                 self.gauge.0.store(false, Ordering::Relaxed);
                 tracing::error!(event = "store.write_failed", environment = self.environment, %error);
-                let row = failed_row(&work, "the message could not be stored; send it again later");
+                let text = "the message could not be stored; send it again later";
+                let row = failed_row(&work, &Verdict::NotStored(text));
                 self.answer(work, &row);
             }
         }
@@ -168,22 +168,24 @@ fn entry(work: &Work, view: &mut View, priors: &mut HashMap<Digest, Prior>) -> E
         Content::Rejected(reason) => Ok(Decision::refuse(reason.clone())),
         Content::Failed(reason) => Err(reason.clone()),
     };
-    let (code, reason, decision) = match decision {
-        Ok(decision) if decision.outcome == Outcome::Rejected => (AckCode::AR, decision.refusal.clone(), decision),
-        Ok(decision) => (AckCode::AA, None, decision),
-        Err(reason) => {
-            let decision = Decision { outcome: Outcome::Failed, ..Decision::refuse("") };
-            (AckCode::AE, Some(reason), decision)
-        }
+    let (decision, failure) = match decision {
+        Ok(decision) => (decision, None),
+        Err(reason) => (Decision::failed(), Some(reason)),
+    };
+    let verdict = match (&failure, &decision.refusal) {
+        (Some(reason), _) => Verdict::Failed(reason),
+        (None, Some(refusal)) => Verdict::Rejected(refusal),
+        (None, None) => Verdict::Accepted,
     };
     // A refusal is worked out anew each time, since what it complained about may have been put right; when it has not,
     // the sender gets the answer it got before.
-    if let Some(prior) = prior.filter(|prior| prior.ack_code == code.as_str() && prior.reason == reason) {
+    let same =
+        |prior: &&Prior| prior.ack_code == verdict.code().as_str() && prior.reason.as_deref() == verdict.reason();
+    if let Some(prior) = prior.filter(same) {
         return repeat(work, prior);
     }
     view.apply(&decision.effects);
-    let ack = prepared.answer(code, reason.as_deref(), work.received_at);
-    let row = MessageRow { record: decision.record, ..row(work, decision.outcome, code, ack, reason) };
+    let row = MessageRow { record: decision.record, ..row(work, decision.outcome, &verdict) };
     let own = Prior {
         id: 0,
         outcome: row.outcome,
@@ -198,31 +200,43 @@ fn entry(work: &Work, view: &mut View, priors: &mut HashMap<Digest, Prior>) -> E
 }
 
 fn repeat(work: &Work, prior: &Prior) -> Entry {
-    let code = match prior.ack_code.as_str() {
-        "AA" => AckCode::AA,
-        "AR" => AckCode::AR,
-        _ => AckCode::AE,
-    };
     let row = MessageRow {
         record: prior.record,
         repeat_of: Some(prior.id),
-        ..row(work, Outcome::Repeat, code, prior.ack.clone(), prior.reason.clone())
+        outcome: Outcome::Repeat,
+        ack_code: known_code(&prior.ack_code),
+        ack: prior.ack.clone(),
+        reason: prior.reason.clone(),
+        ..blank_row(work)
     };
     Entry { message: row, effects: Effects::default(), action: "repeat: nothing done".to_owned() }
 }
 
-fn failed_row(work: &Work, reason: &str) -> MessageRow {
-    let ack = work.prepared.answer(AckCode::AE, Some(reason), work.received_at);
-    row(work, Outcome::Failed, AckCode::AE, ack, Some(reason.to_owned()))
+fn known_code(code: &str) -> &'static str {
+    match code {
+        "AA" => "AA",
+        "AR" => "AR",
+        _ => "AE",
+    }
 }
 
-fn row(work: &Work, outcome: Outcome, code: AckCode, ack: Bytes, reason: Option<String>) -> MessageRow {
+fn failed_row(work: &Work, verdict: &Verdict<'_>) -> MessageRow {
+    row(work, Outcome::Failed, verdict)
+}
+
+fn row(work: &Work, outcome: Outcome, verdict: &Verdict<'_>) -> MessageRow {
+    MessageRow {
+        outcome,
+        ack_code: verdict.code().as_str(),
+        ack: work.prepared.answer(verdict, work.received_at),
+        reason: verdict.reason().map(str::to_owned),
+        ..blank_row(work)
+    }
+}
+
+/// The row of a message of which nothing is decided.
+fn blank_row(work: &Work) -> MessageRow {
     let Prepared { feed, kind, control_id, digest, raw, .. } = &work.prepared;
-    let ack_code = match code {
-        AckCode::AA => "AA",
-        AckCode::AR => "AR",
-        AckCode::AE => "AE",
-    };
     MessageRow {
         received_at: work.received_at,
         feed: feed.clone(),
@@ -230,10 +244,10 @@ fn row(work: &Work, outcome: Outcome, code: AckCode, ack: Bytes, reason: Option<
         kind: kind.clone(),
         control_id: control_id.clone(),
         digest: *digest,
-        outcome,
-        ack_code,
-        ack,
-        reason,
+        outcome: Outcome::Failed,
+        ack_code: AckCode::AE.as_str(),
+        ack: Bytes::new(),
+        reason: None,
         record: None,
         repeat_of: None,
         raw: raw.clone(),

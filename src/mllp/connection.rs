@@ -398,7 +398,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         }
         while let Some((answer, required)) = self.answers.next() {
             match answer {
-                Some(bytes) if !self.mute => encode(&bytes, &mut self.out),
+                Some(answers) if !self.mute => answers.iter().for_each(|bytes| encode(bytes, &mut self.out)),
                 None if required => self.end(CloseReason::NoAnswer),
                 _ => {}
             }
@@ -417,12 +417,12 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     }
 }
 
-type Resolving<'a> = Pin<Box<dyn Future<Output = Option<Bytes>> + Send + 'a>>;
+type Resolving<'a> = Pin<Box<dyn Future<Output = Option<Vec<Bytes>>> + Send + 'a>>;
 
 /// The answer to one item: first a future, then what it resolved to.
 struct Answer<'a> {
     resolving: Option<Resolving<'a>>,
-    resolved: Option<Bytes>,
+    resolved: Option<Vec<Bytes>>,
     /// Without an answer the connection must close.
     required: bool,
     _grant: Grant,
@@ -454,7 +454,7 @@ impl Answers<'_> {
     }
 
     /// The oldest answer, if it has resolved, and whether it is required.
-    fn next(&mut self) -> Option<(Option<Bytes>, bool)> {
+    fn next(&mut self) -> Option<(Option<Vec<Bytes>>, bool)> {
         let answer = self.0.pop_front_if(|oldest| oldest.resolving.is_none())?;
         Some((answer.resolved, answer.required))
     }

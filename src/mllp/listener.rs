@@ -22,17 +22,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What becomes of the messages of a listener.
 pub trait Handler: Send + Sync + 'static {
-    /// Takes one framed message. Resolves to the bytes of the acknowledgement (without framing) once the message is
-    /// durable, or to `None` when the connection must be closed without an answer.
+    /// Takes one framed message. Resolves to the acknowledgements, each without framing, once the message is durable:
+    /// most often one, none when the sender asks for none; or to `None` when the connection must be closed without an
+    /// answer.
     ///
     /// Called in order of arrival on each connection. Several futures of one connection may be pending at once; they
     /// are polled in order of arrival, at least once before the next is polled first, and answered in order.
     /// They are run to their end even when the peer is gone; only the end of [`Limits::grace`] drops them.
-    fn handle(&self, frame: Bytes, peer: SocketAddr) -> impl Future<Output = Option<Bytes>> + Send;
+    fn handle(&self, frame: Bytes, peer: SocketAddr) -> impl Future<Output = Option<Vec<Bytes>>> + Send;
 
     /// Takes what cannot be handled as a message, so that it can be kept. Resolves to an answer, if there is one.
     /// After [`Refused::Restarted`] the connection goes on, after the others it closes.
-    fn refuse(&self, what: Refused, peer: SocketAddr) -> impl Future<Output = Option<Bytes>> + Send;
+    fn refuse(&self, what: Refused, peer: SocketAddr) -> impl Future<Output = Option<Vec<Bytes>>> + Send;
 }
 
 /// Bytes inside a frame that did not become a message.

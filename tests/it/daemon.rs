@@ -172,7 +172,8 @@ fn a_hundred_megabyte_document_goes_through() {
 fn sigterm_answers_what_was_framed_and_exits_with_zero() {
     let (_folder, mut process) = start();
     let mut senders: Vec<Sender> = (0..16).map(|_| Sender::connect(process.pas).unwrap()).collect();
-    let message = |index: usize, turn: char| with_id(&A28.replace("9991000018", "9434765919"), &format!("{turn}{index}"));
+    let message =
+        |index: usize, turn: char| with_id(&A28.replace("9991000018", "9434765919"), &format!("{turn}{index}"));
     // An answer shows that the connection is served, so what follows on it has arrived.
     for (index, sender) in senders.iter_mut().enumerate() {
         assert_eq!(code_of(&sender.send(&message(index, 'S')).unwrap()), "AA");
@@ -240,7 +241,7 @@ fn every_message_of_the_corpus_is_converted_stored_and_answered() {
         let address = addresses.next().unwrap();
         let mut sender = Sender::connect(address).unwrap();
         let ack = sender.send(&message.bytes).unwrap_or_else(|error| panic!("{}: {error}", message.path.display()));
-        assert!(matches!(code_of(&ack), "AA" | "AR" | "AE"), "{}: {ack}", message.path.display());
+        assert!(matches!(code_of(&ack), "AA" | "AR" | "AE" | "CA" | "CR" | "CE"), "{}: {ack}", message.path.display());
         let stored = process.reader().message_count().unwrap();
         let raw = process.reader().raw(stored).unwrap().unwrap();
         assert_eq!(raw, message.bytes, "{}", message.path.display());

@@ -34,7 +34,7 @@ pub(crate) fn ack(code: &str, id: &str) -> Bytes {
 }
 
 impl Handler for Probe {
-    async fn handle(&self, frame: Bytes, _: SocketAddr) -> Option<Bytes> {
+    async fn handle(&self, frame: Bytes, _: SocketAddr) -> Option<Vec<Bytes>> {
         let id = control_id_of(&frame).unwrap_or_default().to_owned();
         self.frames.lock().unwrap().push(frame);
         // `slow-MS-…` takes so many milliseconds, `none` has no answer, `panic` is a bug in the handler.
@@ -53,17 +53,17 @@ impl Handler for Probe {
             }
             Some("none") => return None,
             Some("panic") => panic!("the handler fails, as the test wants"),
-            Some("other") => return Some(ack("AA", "someone else")),
-            Some("reject") => return Some(ack("AR", &id)),
-            Some("long") => return Some(Bytes::from(vec![b'x'; 8 * 1024 * 1024])),
+            Some("other") => return Some(vec![ack("AA", "someone else")]),
+            Some("reject") => return Some(vec![ack("AR", &id)]),
+            Some("long") => return Some(vec![Bytes::from(vec![b'x'; 8 * 1024 * 1024])]),
             _ => {}
         }
-        Some(ack("AA", &id))
+        Some(vec![ack("AA", &id)])
     }
 
-    async fn refuse(&self, what: Refused, _: SocketAddr) -> Option<Bytes> {
+    async fn refuse(&self, what: Refused, _: SocketAddr) -> Option<Vec<Bytes>> {
         self.refused.lock().unwrap().push(what);
-        Some(ack("AR", ""))
+        Some(vec![ack("AR", "")])
     }
 }
 

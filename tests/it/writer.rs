@@ -62,6 +62,7 @@ async fn one_bad_message_never_fails_its_batch() {
     let gauge = writer.gauge();
     let (queue, waiting) = mpsc::channel(100);
     let intake = Arc::new(Intake {
+        style: fairway_core::hl7v2::AckStyle::Standard,
         environment: "sandbox",
         feeds: config.feeds.clone(),
         queue,
@@ -89,7 +90,7 @@ async fn one_bad_message_never_fails_its_batch() {
     let thread = std::thread::spawn(move || writer.run(waiting));
     let mut acks = HashMap::new();
     for ((id, _), answer) in sent.iter().zip(answers) {
-        acks.insert(*id, String::from_utf8(answer.await.unwrap().unwrap().to_vec()).unwrap());
+        acks.insert(*id, String::from_utf8(answer.await.unwrap().unwrap().concat()).unwrap());
     }
     for id in ["G1", "G2", "G3"] {
         assert_eq!(code_of(&acks[id]), "AA", "{}", acks[id]);

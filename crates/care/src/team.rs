@@ -135,7 +135,7 @@ pub enum TeamRefusal {
     #[error("ZTM-1.1 (teams to add) must include the creating team {0:?}")]
     CreatingTeamMissing(String),
     /// ZTM-1 holds an alias that no team of the organisation has.
-    #[error("ZTM-1.1[{repetition}] (team to add) {alias:?} is not a team of this organisation")]
+    #[error("ZTM-1[{repetition}].1 (team to add) {alias:?} is not a team of this organisation")]
     UnknownAdd {
         /// One-based repetition of ZTM-1.
         repetition: usize,
@@ -143,7 +143,7 @@ pub enum TeamRefusal {
         alias: String,
     },
     /// ZTM-2 holds an alias that no team of the organisation has.
-    #[error("ZTM-2.1[{repetition}] (team to remove) {alias:?} is not a team of this organisation")]
+    #[error("ZTM-2[{repetition}].1 (team to remove) {alias:?} is not a team of this organisation")]
     UnknownRemove {
         /// One-based repetition of ZTM-2.
         repetition: usize,
@@ -151,7 +151,7 @@ pub enum TeamRefusal {
         alias: String,
     },
     /// ZTM-2 names the organisation itself.
-    #[error("ZTM-2.1[{repetition}] (team to remove) {alias:?} is the organisation; a patient cannot leave it")]
+    #[error("ZTM-2[{repetition}].1 (team to remove) {alias:?} is the organisation; a patient cannot leave it")]
     RemoveOrganisation {
         /// One-based repetition of ZTM-2.
         repetition: usize,
@@ -162,7 +162,7 @@ pub enum TeamRefusal {
     #[error("ZTM: team {0:?} is in both ZTM-1 (add) and ZTM-2 (remove)")]
     AddAndRemove(String),
     /// ZTM-2 names a team the patient is not in.
-    #[error("ZTM-2.1[{repetition}] (team to remove) the patient is not in team {alias:?}")]
+    #[error("ZTM-2[{repetition}].1 (team to remove) the patient is not in team {alias:?}")]
     NotInTeam {
         /// One-based repetition of ZTM-2.
         repetition: usize,

@@ -18,4 +18,4 @@ pub use compile::{Library, compile};
 pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, read_identifiers};
 pub use plan::{Plan, Profile};
-pub use translate::{Feed, Finding, Refusal, Translation, translate, unmapped};
+pub use translate::{Feed, Finding, Translation, translate, unmapped};

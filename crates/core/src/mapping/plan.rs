@@ -8,7 +8,7 @@ use super::codes::CodeSet;
 use super::convert::Conversion;
 use crate::fhir::Json;
 use crate::hl7v2::{Path, SegmentName};
-use crate::record::{ElementPath, Policy, Unknown};
+use crate::record::{ElementPath, Fault, Policy, Unknown};
 
 /// Which published behaviour a mapping follows (design 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,6 +204,20 @@ pub(super) enum Need {
     Create,
     /// In every message.
     Always,
+}
+
+impl Check {
+    /// The kind of fault: what the last condition found wrong.
+    pub(super) fn fault(&self) -> Fault {
+        match self.conditions.last() {
+            Some(Condition::Absent(_)) => Fault::Missing,
+            Some(Condition::In(..) | Condition::NotIn(..)) => Fault::Code,
+            Some(Condition::Count { .. }) => Fault::Structure,
+            Some(Condition::Differ(_)) => Fault::Conflict,
+            Some(Condition::NoNumber(_)) => Fault::Value,
+            Some(Condition::Valued(_) | Condition::SegmentValued(_) | Condition::Pattern(_)) | None => Fault::Rule,
+        }
+    }
 }
 
 impl Plan {

@@ -231,7 +231,7 @@ fn a_result_never_borrows_from_another_order() {
     assert_eq!(row(3, "effectiveDateTime").unwrap(), "2026-01-03T07:00:00+00:00");
     // The second order has no time of its own and does not take the first one's.
     let without = message("ORU^R01", "OBR|1||F1||||202601010800\rOBX|1|NM|A^a||1\rOBR|2||F2\rOBX|1|NM|B^b||2\r");
-    assert_eq!(translate(&feed, &without, NOW).unwrap_err().0, "OBR[2].OBX[1]: No time");
+    assert_eq!(translate(&feed, &without, NOW).unwrap_err().text, "OBR[2].OBX[1]: No time");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn one_message_is_about_one_patient() {
     let feed = feed(ORU);
     let two =
         message("ORU^R01", "OBR|1||F1||||2026\rOBX|1|NM|A^a||1\rPID|||2^^^R^MR\rOBR|1||F2||||2026\rOBX|1|NM|A^a||1\r");
-    assert!(translate(&feed, &two, NOW).unwrap_err().0.starts_with("PID[2]:"));
+    assert!(translate(&feed, &two, NOW).unwrap_err().text.starts_with("PID[2]:"));
 }
 
 #[test]

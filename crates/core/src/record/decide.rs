@@ -8,7 +8,7 @@ use std::sync::Arc;
 use fairway_care::{Label, link_team, plan_teams};
 
 use super::complete::{complete, end_follows_start};
-use super::outcome::{ChangeKind, ChangeNote, Decision, Outcome};
+use super::outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
 use super::patient::{self, Found};
 use super::team;
 use super::update::{Change, Policy, RecordUpdate, Unknown, apply, gather, name_patient, unite};
@@ -27,7 +27,7 @@ pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision 
         notes: Vec::new(),
     };
     match draft.run(control_id) {
-        Err(text) => Decision::refuse(text),
+        Err(refusal) => Decision::refuse(refusal),
         Ok(record) => {
             draft.effects.touched = std::mem::take(&mut draft.touched).into_values().collect();
             let outcome = if draft.effects.changes_nothing() { Outcome::Unchanged } else { Outcome::Applied };
@@ -51,7 +51,7 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn run(&mut self, control_id: &str) -> Result<ResourceId, String> {
+    fn run(&mut self, control_id: &str) -> Result<ResourceId, Refusal> {
         let record = self.patient(control_id)?;
         self.teams(record)?;
         let (whole_groups, single): (Vec<&Change>, Vec<&Change>) =
@@ -67,40 +67,42 @@ impl Draft<'_> {
     }
 
     /// Nothing that is not valid FHIR R4 is ever stored.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Refusal> {
         for head in self.effects.points.iter().filter(|head| !head.deleted) {
             if let Some(issue) = fhir::check(&head.body).first() {
-                return Err(format!("the message makes no valid {}: {issue}", head.resource_type));
+                let text = format!("the message makes no valid {}: {issue}", head.resource_type);
+                return Err(Refusal::new(Fault::Value, text));
             }
         }
         Ok(())
     }
 
     /// Finds, creates or updates the Patient.
-    fn patient(&mut self, control_id: &str) -> Result<ResourceId, String> {
+    fn patient(&mut self, control_id: &str) -> Result<ResourceId, Refusal> {
         let patient = &self.update.patient;
         let record = match patient::find(self.view, patient) {
-            Found::Conflict(text) => return Err(text),
+            Found::Conflict(text) => return Err(Refusal::new(Fault::Conflict, text)),
             Found::Nobody if patient.demographics => return self.create_record(control_id),
             Found::Nobody => {
-                return Err("PID-3: no record holds any of the patient's identifiers; send an A28 or A31 for the \
-                            patient first"
-                    .to_owned());
+                let text = "PID-3: no record holds any of the patient's identifiers; send an A28 or A31 for the patient \
+                            first";
+                return Err(Refusal::new(Fault::UnknownKey, text));
             }
             Found::Record(record) => record,
         };
         let head = self
             .view
             .point(record)
-            .ok_or_else(|| "PID-3: the record of this identifier has no Patient; ask the operator".to_owned())?
+            .ok_or_else(|| {
+                let text = "PID-3: the record of this identifier has no Patient; ask the operator";
+                Refusal::new(Fault::Rule, text)
+            })?
             .clone();
         if !patient.demographics {
             if patient::national_conflict(&head, patient).is_some() {
-                return Err(
-                    "PID-3: the national number differs from the one on the record that the other identifiers \
-                            lead to"
-                        .to_owned(),
-                );
+                let text = "PID-3: the national number differs from the one on the record that the other identifiers \
+                            lead to";
+                return Err(Refusal::new(Fault::Conflict, text));
             }
             return Ok(record);
         }
@@ -118,13 +120,13 @@ impl Draft<'_> {
         Ok(record)
     }
 
-    fn create_record(&mut self, control_id: &str) -> Result<ResourceId, String> {
+    fn create_record(&mut self, control_id: &str) -> Result<ResourceId, Refusal> {
         let update = self.update;
         if let Some(missing) = update.patient.missing.first() {
-            return Err(missing.clone());
+            return Err(Refusal::new(Fault::Missing, missing));
         }
         let first = patient::first_record_id(update)
-            .ok_or_else(|| "PID-3: a patient identifier must be provided".to_owned())?;
+            .ok_or_else(|| Refusal::new(Fault::Missing, "PID-3: a patient identifier must be provided"))?;
         let record = match self.view.point(first) {
             None => first,
             Some(_) => ResourceId::derive(&[
@@ -154,7 +156,7 @@ impl Draft<'_> {
     }
 
     /// Memberships: the ZTM lists, or the Creating Team for a demographic message without them (hl7-api 2.8).
-    fn teams(&mut self, record: ResourceId) -> Result<(), String> {
+    fn teams(&mut self, record: ResourceId) -> Result<(), Refusal> {
         let update = self.update;
         if !update.patient.demographics {
             return Ok(());
@@ -162,7 +164,7 @@ impl Draft<'_> {
         let organisation = &update.organisation;
         let creating = organisation
             .team(&update.creating_team)
-            .ok_or_else(|| "MSH-4: no creating team can be determined for this sender".to_owned())?;
+            .ok_or_else(|| Refusal::new(Fault::Rule, "MSH-4: no creating team can be determined for this sender"))?;
         let current: Vec<_> = organisation
             .teams()
             .iter()
@@ -175,9 +177,7 @@ impl Draft<'_> {
             })
             .collect();
         let changes = match &update.teams {
-            Some(request) => {
-                plan_teams(organisation, creating, &current, request).map_err(|refusal| refusal.to_string())?
-            }
+            Some(request) => plan_teams(organisation, creating, &current, request).map_err(team::refusal)?,
             None => link_team(creating, &current).into_iter().collect(),
         };
         // Asking again for a team the patient is in holds against an older removal.
@@ -231,7 +231,7 @@ impl Draft<'_> {
     }
 
     /// Marks every data point of a group deleted (hl7-api 6.1.3).
-    fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), String> {
+    fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
         let key = (self.update.organisation.code().into(), change.group.clone().unwrap_or_default());
         // In order of id, so that every store tells the same story.
         let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
@@ -254,7 +254,7 @@ impl Draft<'_> {
         Ok(())
     }
 
-    fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), String> {
+    fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
         let head = self.current(change.id);
         if let Some(head) = &head {
             own_record(head, record)?;
@@ -271,7 +271,7 @@ impl Draft<'_> {
             (Policy::Delete, Some(known)) if change.item.is_none() => self.delete(known),
             (_, None) => {
                 if let Some(missing) = change.missing.first() {
-                    return Err(missing.clone());
+                    return Err(Refusal::new(Fault::Missing, missing));
                 }
                 let blank;
                 let base = match &head {
@@ -319,7 +319,7 @@ impl Draft<'_> {
         mut body: Json,
         held: &[EventItem],
         kind: ChangeKind,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         name_patient(&mut body, record);
         let Some(item) = &change.item else {
             complete(change.resource_type, &mut body);
@@ -450,12 +450,13 @@ impl Draft<'_> {
 }
 
 /// A data point never moves to another patient's record by a message (misfiling).
-fn own_record(head: &PointHead, record: ResourceId) -> Result<(), String> {
+fn own_record(head: &PointHead, record: ResourceId) -> Result<(), Refusal> {
     if head.record == record {
         return Ok(());
     }
-    Err(format!(
+    let text = format!(
         "PID-3: the {} with this id was filed for another patient; check the patient identifiers and the id",
         head.resource_type
-    ))
+    );
+    Err(Refusal::new(Fault::Conflict, text))
 }

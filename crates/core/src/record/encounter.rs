@@ -6,6 +6,7 @@
 use fairway_care::Label;
 use serde::{Deserialize, Serialize};
 
+use super::outcome::{Fault, Refusal};
 use crate::fhir::Json;
 
 /// Events an encounter keeps; past it the oldest update goes, which its versions still tell.
@@ -46,12 +47,12 @@ pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) 
 /// Adds an event.
 ///
 /// # Errors
-/// A sentence for the sender when the encounter has too many to keep.
-pub(super) fn add(items: &mut Vec<EventItem>, event: EventItem) -> Result<(), String> {
+/// When the encounter has too many to keep.
+pub(super) fn add(items: &mut Vec<EventItem>, event: EventItem) -> Result<(), Refusal> {
     if items.len() >= EVENTS_MAX {
         let update = items.iter().position(|item| item.kind == "UPDATE" || item.cancelled);
-        let text = || format!("PV1-19: the encounter has {EVENTS_MAX} events already; start a new one");
-        items.remove(update.ok_or_else(text)?);
+        let text = format!("PV1-19: the encounter has {EVENTS_MAX} events already; start a new one");
+        items.remove(update.ok_or_else(|| Refusal::new(Fault::Rule, text))?);
     }
     items.push(event);
     Ok(())

@@ -21,7 +21,7 @@ mod tests;
 pub use decide::decide;
 pub use encounter::EventItem;
 pub use id::{ResourceId, sha256_hex};
-pub use outcome::{ChangeKind, ChangeNote, Decision, Outcome};
+pub use outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
 pub use preview::preview;
 pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,

@@ -71,6 +71,46 @@ impl ChangeKind {
     }
 }
 
+/// What kind of fault a message was rejected for; a sender's ERR segment names it (HL7 table 0357).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// Segments are missing, too many, or broken.
+    Structure,
+    /// A required value is missing.
+    Missing,
+    /// A value cannot be read as what it must be.
+    Value,
+    /// A code is not one of those used here.
+    Code,
+    /// The message type or trigger event is not handled.
+    MessageType,
+    /// The message is not for this environment (MSH-11).
+    Environment,
+    /// Nobody and nothing has the identifier.
+    UnknownKey,
+    /// Identifiers contradict each other or what is stored.
+    Conflict,
+    /// Any other rule.
+    Rule,
+}
+
+/// Why a message is rejected: for its sender, without the prefix of hl7-api 1.5. The text begins with the place, as
+/// `PID-7.1 …`, `OBR[1].OBX[2]: …` or `PID-3: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of fault it is.
+    pub fault: Fault,
+    /// The complete sentence.
+    pub text: String,
+}
+
+impl Refusal {
+    /// A refusal for this fault.
+    pub fn new(fault: Fault, text: impl Into<String>) -> Refusal {
+        Refusal { fault, text: text.into() }
+    }
+}
+
 /// One line of what a message did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeNote {
@@ -89,8 +129,8 @@ pub struct ChangeNote {
 pub struct Decision {
     /// Applied, unchanged or rejected.
     pub outcome: Outcome,
-    /// Why it was rejected: complete, for the sender, without the prefix of hl7-api 1.5.
-    pub refusal: Option<String>,
+    /// Why it was rejected.
+    pub refusal: Option<Refusal>,
     /// The record it is about, when one was found or made.
     pub record: Option<ResourceId>,
     /// What to write; empty when rejected.
@@ -100,14 +140,19 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A refusal without effects.
-    pub fn refuse(text: impl Into<String>) -> Decision {
+    /// A message that could not be read or decided: no effects, no refusal of ours.
+    pub fn failed() -> Decision {
         Decision {
-            outcome: Outcome::Rejected,
-            refusal: Some(text.into()),
+            outcome: Outcome::Failed,
+            refusal: None,
             record: None,
             effects: Effects::default(),
             notes: Vec::new(),
         }
+    }
+
+    /// A refusal without effects.
+    pub fn refuse(refusal: Refusal) -> Decision {
+        Decision { outcome: Outcome::Rejected, refusal: Some(refusal), ..Decision::failed() }
     }
 }

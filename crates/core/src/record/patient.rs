@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::ResourceId;
+use super::outcome::{Fault, Refusal};
 use super::update::apply;
 use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate, RecordUpdate};
 use super::view::{IdentifierEffect, PointHead, View};
@@ -118,15 +119,14 @@ pub(super) fn email_effects(
     record: ResourceId,
     before: &Json,
     after: &Json,
-) -> Result<Vec<IdentifierEffect>, String> {
+) -> Result<Vec<IdentifierEffect>, Refusal> {
     let held: HashSet<IdentifierKey> = emails(before).collect();
     let wanted: HashSet<IdentifierKey> = emails(after).collect();
     let mut effects = Vec::new();
     for key in emails(after).filter(|key| !held.contains(key)) {
         if view.identifiers.get(&key).is_some_and(|other| *other != record) {
-            return Err(
-                "PID-13, PID-14: the e-mail address is on another record; leave it out or correct it".to_owned()
-            );
+            let text = "PID-13, PID-14: the e-mail address is on another record; leave it out or correct it";
+            return Err(Refusal::new(Fault::Conflict, text));
         }
         effects.push(IdentifierEffect::Put { key, record });
     }

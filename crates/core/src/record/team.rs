@@ -2,9 +2,10 @@
 //!
 //! A membership is a data point of type CareTeam, one per patient and team, so it has versions like any other.
 
-use fairway_care::{Label, LabelSet, Membership, Organisation, Team};
+use fairway_care::{Label, LabelSet, Membership, Organisation, Team, TeamRefusal};
 
 use super::ResourceId;
+use super::outcome::{Fault, Refusal};
 use crate::fhir::Json;
 
 /// Identifier system of team aliases.
@@ -16,6 +17,17 @@ pub const LABEL_SYSTEM: &str = "http://fhir.patientsknowbest.com/codesystem/priv
 /// Extension on CareTeam: one per label the team may see.
 const ACCESS_EXTENSION: &str = "urn:fairway:extension:team-access";
 const ORGANIZATION_TYPE_SYSTEM: &str = "http://terminology.hl7.org/CodeSystem/organization-type";
+
+/// A refused team request as its sender is told.
+pub(super) fn refusal(refusal: TeamRefusal) -> Refusal {
+    let fault = match refusal {
+        TeamRefusal::CreatingTeamMissing(_) => Fault::Missing,
+        TeamRefusal::UnknownAdd { .. } | TeamRefusal::UnknownRemove { .. } => Fault::Code,
+        TeamRefusal::RemoveOrganisation { .. } | TeamRefusal::NotInTeam { .. } => Fault::Rule,
+        TeamRefusal::AddAndRemove(_) => Fault::Conflict,
+    };
+    Refusal::new(fault, refusal.to_string())
+}
 
 /// Id of a patient's CareTeam in one team.
 pub fn care_team_id(record: ResourceId, organisation: &str, alias: &str) -> ResourceId {

@@ -210,7 +210,8 @@ fn the_events_of_an_encounter_are_bounded() {
     let transfers: Vec<Sent> = (2..1001).map(|at| sent(at, Kind::Transfer)).collect();
     assert!(store.run(&transfers, 64).iter().all(|decision| decision.outcome != Outcome::Rejected));
     let over = store.run(&[sent(2000, Kind::Transfer)], 1);
-    assert_eq!(over[0].refusal.as_deref(), Some("PV1-19: the encounter has 1000 events already; start a new one"));
+    let refusal = over[0].refusal.as_ref().unwrap();
+    assert_eq!(refusal.text, "PV1-19: the encounter has 1000 events already; start a new one");
 }
 
 #[test]

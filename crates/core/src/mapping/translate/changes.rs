@@ -6,13 +6,13 @@ use std::sync::{Arc, LazyLock};
 
 use fairway_care::Label;
 
+use super::Run;
 use super::scope::Scope;
-use super::{Refusal, Run};
 use crate::fhir::Json;
 use crate::hl7v2::{Path, fhir_instant_from_micros};
 use crate::mapping::convert;
 use crate::mapping::plan::{KeyPart, MessagePlan, WritePlan};
-use crate::record::{Assignment, Change, ElementPath, Item, Policy, ResourceId, Step};
+use crate::record::{Assignment, Change, ElementPath, Fault, Item, Policy, Refusal, ResourceId, Step};
 
 /// Separates the parts of a sender's key; no part can hold it.
 const KEY_SEPARATOR: &str = "\u{1f}";
@@ -37,7 +37,7 @@ impl<'m> Run<'_, 'm> {
                 let change = self.change(write, scope)?;
                 if write.once && !seen.insert(change.id) {
                     let text = "a second value for one test under one filler order number; send one value per test";
-                    return Err(scope.refusal(text));
+                    return Err(scope.refusal(Fault::Conflict, text));
                 }
                 changes.push(change);
             }
@@ -70,7 +70,7 @@ impl<'m> Run<'_, 'm> {
         if write.policy == Policy::Replace
             && let Some(text) = missing.first()
         {
-            return Err(Refusal(text.clone()));
+            return Err(Refusal::new(Fault::Missing, text));
         }
         let group = self.places.first_text(scope, &write.group).into_owned();
         Ok(Change {
@@ -98,7 +98,7 @@ impl<'m> Run<'_, 'm> {
             let text: String = self.places.first_text(scope, &part.paths).chars().filter(|c| !c.is_control()).collect();
             if text.is_empty() && !part.optional {
                 let path = part.paths.first().map(ToString::to_string).unwrap_or_default();
-                return Err(scope.refusal(&must_be_provided(&path, &part.label)));
+                return Err(scope.refusal(Fault::Missing, &must_be_provided(&path, &part.label)));
             }
             found.push(text);
         }
@@ -119,7 +119,7 @@ impl<'m> Run<'_, 'm> {
                     let when = Some(time.fhir_date_time(zone));
                     return Ok(Item { kind: kind.clone(), at: Some(time.instant(zone)), when });
                 }
-                Err(text) => return Err(scope.refusal(&format!("{path} {text}"))),
+                Err(text) => return Err(scope.refusal(Fault::Value, &format!("{path} {text}"))),
             }
         }
         // An event without a time of its own happened when the message says it was sent.

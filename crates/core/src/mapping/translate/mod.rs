@@ -17,7 +17,7 @@ use super::convert;
 use super::identifiers::{IdentifierType, patient_identifiers};
 use super::plan::{Plan, Profile};
 use crate::hl7v2::{Message, Path, SegmentName, Structure, Zone};
-use crate::record::{Blob, PatientUpdate, RecordUpdate};
+use crate::record::{Blob, Fault, PatientUpdate, RecordUpdate, Refusal};
 use scope::{Places, Scope};
 
 /// Everything of a feed that translating its messages needs.
@@ -42,11 +42,6 @@ pub struct Feed {
     /// Only messages with MSH-11 `P` are taken (hl7-api 1.4).
     pub production_only: bool,
 }
-
-/// A message that is answered `AR`: why, for its sender, without the prefix of hl7-api 1.5.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
 
 /// Something an integration engineer should look at in an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,46 +71,46 @@ const AHEAD_MAX: i64 = 366 * 24 * 3600 * 1_000_000;
 /// A [`Refusal`] when the mapping does not handle the message type, a check of it fails, a required element is missing
 /// or a value cannot be read.
 pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation, Refusal> {
-    let refuse = |text: String| Err(Refusal(text));
+    let refuse = |fault, text: &str| Err(Refusal::new(fault, text));
     let (code, trigger) = (message.code(), message.trigger());
     let Some(plan) = feed.plan.message(&code, &trigger) else {
-        return refuse(format!("MSH-9: {code}^{trigger} is not handled by the feed {}", feed.name));
+        let text = format!("MSH-9: {code}^{trigger} is not handled by the feed {}", feed.name);
+        return refuse(Fault::MessageType, &text);
     };
     if feed.production_only && message.processing_id() != "P" {
-        return refuse("MSH-11.1 (processing id) must be P in production".to_owned());
+        return refuse(Fault::Environment, "MSH-11.1 (processing id) must be P in production");
     }
     if message.control_id().trim().is_empty() {
-        return refuse("MSH-10.1 (message control id) must be provided. You provided []".to_owned());
+        return refuse(Fault::Missing, "MSH-10.1 (message control id) must be provided. You provided []");
     }
     let header = message.segment_at(0).map(|segment| segment.field(7).component(1));
     let sent_at = match header.map(convert::timestamp) {
         Some(Ok(Some(time))) => time.instant(&feed.zone),
-        Some(Err(text)) => return refuse(format!("MSH-7.1 (message time) {text}")),
+        Some(Err(text)) => return refuse(Fault::Value, &format!("MSH-7.1 (message time) {text}")),
         Some(Ok(None)) | None => {
-            return refuse("MSH-7.1 (message time) must be provided. You provided []".to_owned());
+            return refuse(Fault::Missing, "MSH-7.1 (message time) must be provided. You provided []");
         }
     };
     if sent_at.saturating_sub(now) > AHEAD_MAX {
-        return refuse("MSH-7.1 (message time) is more than a year ahead; correct the sender's clock".to_owned());
+        return refuse(Fault::Value, "MSH-7.1 (message time) is more than a year ahead; correct the sender's clock");
     }
     if let Some(before) = stray_line(message).filter(|_| feed.plan.profile == Profile::Phr) {
-        return refuse(format!(
-            "{before}: the line after it is no segment; send a line break inside a field as \\.br\\"
-        ));
+        let text = format!("{before}: the line after it is no segment; send a line break inside a field as \\.br\\");
+        return refuse(Fault::Structure, &text);
     }
     let structure = plan.grouped.then(|| Structure::of(message));
     if message.named("PID").nth(1).is_some() {
-        return refuse("PID[2]: a message holds exactly one patient; send one message for each".to_owned());
+        return refuse(Fault::Structure, "PID[2]: a message holds exactly one patient; send one message for each");
     }
     let places = Places::new(message, structure.as_ref());
     let mut run = Run { feed, sent_at, places, blobs: Vec::new(), findings: Vec::new() };
     let whole = Scope::whole();
     run.places.run_checks(&plan.checks, &whole)?;
-    let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only).map_err(Refusal)?;
+    let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only)
+        .map_err(|text| Refusal::new(Fault::Value, text))?;
     if identifiers.is_empty() {
-        return refuse(
-            "PID-3: at least one patient identifier that this organisation uses must be provided".to_owned(),
-        );
+        let text = "PID-3: at least one patient identifier that this organisation uses must be provided";
+        return refuse(Fault::Missing, text);
     }
     let mut patient = PatientUpdate {
         demographics: plan.patient.demographics,
@@ -161,7 +156,7 @@ fn teams(message: &Message, add: &Path, remove: &Path) -> Result<Option<TeamRequ
         let values = path.in_message(message).map(|value| value.trimmed().into_owned());
         let aliases: Vec<String> = values.filter(|alias| !alias.is_empty()).take(TEAMS_MAX + 1).collect();
         if aliases.len() > TEAMS_MAX {
-            return Err(Refusal(format!("{path} lists more than {TEAMS_MAX} teams")));
+            return Err(Refusal::new(Fault::Rule, format!("{path} lists more than {TEAMS_MAX} teams")));
         }
         Ok(aliases)
     };

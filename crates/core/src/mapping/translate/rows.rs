@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::changes::must_be_provided;
 use super::scope::Scope;
-use super::{Finding, Refusal, Run};
+use super::{Finding, Run};
 use crate::fhir::{Json, Object};
 use crate::hl7v2::{Path, Value};
 use crate::mapping::codes::CodeSet;
 use crate::mapping::convert::{self, Conversion};
 use crate::mapping::plan::{Argument, BlockId, CodeShape, Need, Op, Row, Source};
-use crate::record::{Assignment, ElementPath, PATIENT_REFERENCE, ResourceId, apply};
+use crate::record::{Assignment, ElementPath, Fault, PATIENT_REFERENCE, Refusal, ResourceId, apply};
 
 impl<'m> Run<'_, 'm> {
     /// Runs a block of rows; what is missing to create the resource goes to `missing`. False when the block has rows that
@@ -46,11 +46,11 @@ impl<'m> Run<'_, 'm> {
                 }
                 None if row.need == Need::Never || !asked => {}
                 None => {
-                    let refusal = scope.refusal(&row.missing_text());
+                    let refusal = scope.refusal(Fault::Missing, &row.missing_text());
                     if row.need == Need::Always {
                         return Err(refusal);
                     }
-                    missing.push(refusal.0);
+                    missing.push(refusal.text);
                 }
             }
         }
@@ -143,12 +143,13 @@ impl<'m> Run<'_, 'm> {
             for (index, value) in valued.into_iter().enumerate() {
                 let place = || path.to_string().replace("[*]", &format!("[{}]", index + 1));
                 let noticed = self.findings.len();
+                let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
                 let converted = self.convert(row, scope, value).map_err(|text| {
                     let blank = if text.starts_with('.') { "" } else { " " };
-                    scope.refusal(&format!("{}{blank}{text}", place()))
+                    scope.refusal(fault, &format!("{}{blank}{text}", place()))
                 })?;
                 for finding in self.findings.iter_mut().skip(noticed) {
-                    finding.path = scope.refusal(&place()).0;
+                    finding.path = scope.place(&place());
                 }
                 made.extend(converted);
             }

@@ -8,10 +8,10 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
-use super::Refusal;
 use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value};
 use crate::mapping::convert;
 use crate::mapping::plan::{Check, Condition, Pattern};
+use crate::record::{Fault, Refusal};
 
 /// How deep `each` may go: `OBR/OBX` and one more.
 pub(super) const DEPTH_MAX: usize = 3;
@@ -74,11 +74,16 @@ impl<'m> Scope<'m> {
     }
 
     /// A refusal that begins with the place.
-    pub(super) fn refusal(&self, text: &str) -> Refusal {
-        if self.place.steps[0].is_none() {
-            return Refusal(text.to_owned());
+    pub(super) fn refusal(&self, fault: Fault, text: &str) -> Refusal {
+        Refusal::new(fault, self.place(text))
+    }
+
+    /// What stands at this place: `OBR[1].OBX[2]: OBX-8`.
+    pub(super) fn place(&self, text: &str) -> String {
+        match self.place.steps[0] {
+            None => text.to_owned(),
+            Some(_) => format!("{}: {text}", self.place),
         }
-        Refusal(format!("{}: {text}", self.place))
     }
 }
 
@@ -352,7 +357,11 @@ impl<'m> Places<'m> {
     pub(super) fn run_checks(&self, checks: &[Check], scope: &Scope<'m>) -> Result<(), Refusal> {
         for check in checks {
             self.each_scope(scope, &check.each, &mut |scope| {
-                if self.all_hold(scope, &check.conditions) { Err(scope.refusal(&check.refusal)) } else { Ok(()) }
+                if self.all_hold(scope, &check.conditions) {
+                    Err(scope.refusal(check.fault(), &check.refusal))
+                } else {
+                    Ok(())
+                }
             })?;
         }
         Ok(())

@@ -1,14 +1,27 @@
-//! The answer to a message: MSH and MSA in the sender's own delimiters (hl7-api 1.5).
+//! The answers to a message: MSH, MSA and ERR in the sender's own delimiters (hl7-api 1.5).
 //!
-//! Renders what was decided; it never decides, asks no clock and has no ERR segment. What it
-//! repeats from the sender is bounded and cannot break the frame.
+//! Renders what was decided; it never decides and asks no clock. What it repeats from the sender
+//! is bounded and cannot break the frame.
+
+mod asked;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use asked::{Asked, When};
+pub use error::ErrorCode;
 
 use super::charset::Charset;
 use super::escape::escape;
 use super::message::Message;
 use super::separators::Separators;
 use super::time::{hl7_digits, hl7_from_micros};
+use error::Place;
 
+/// What MSA-3 of a rejection starts with (hl7-api 1.5).
+pub const REJECTED: &str = "Parsing or validation error: ";
+/// What MSA-3 of a failure starts with (hl7-api 1.5).
+pub const FAILED: &str = "Unexpected error while processing: ";
 /// How this engine names itself in MSH-3, and in MSH-4 when the message names no receiver.
 const APPLICATION: &str = "FAIRWAY";
 /// What is repeated from one field of the sender, in bytes. HL7 allows 199 for a control id.
@@ -16,7 +29,7 @@ const ECHO_BYTES_MAX: usize = 512;
 /// How far into an unreadable message its header is looked for, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
-/// The acknowledgement codes in original mode (HL7 table 0008).
+/// The acknowledgement codes (HL7 table 0008).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AckCode {
     /// Accepted.
@@ -25,6 +38,12 @@ pub enum AckCode {
     AE,
     /// Rejected: something in the message has to change.
     AR,
+    /// Enhanced mode: kept.
+    CA,
+    /// Enhanced mode: not kept, send it again later.
+    CE,
+    /// Enhanced mode: rejected.
+    CR,
 }
 
 impl AckCode {
@@ -34,6 +53,9 @@ impl AckCode {
             Self::AA => "AA",
             Self::AE => "AE",
             Self::AR => "AR",
+            Self::CA => "CA",
+            Self::CE => "CE",
+            Self::CR => "CR",
         }
     }
 }
@@ -43,8 +65,61 @@ impl AckCode {
 pub struct Ack {
     /// MSA-1.
     pub code: AckCode,
-    /// MSA-3, the reason; absent on AA.
-    pub text: Option<String>,
+    /// Why it is not accepted; absent on AA and CA. It begins with the place it is about.
+    pub reason: Option<String>,
+    /// Code of the ERR segment; without one there is no ERR segment.
+    pub error: Option<ErrorCode>,
+}
+
+impl Ack {
+    /// MSA-3: the reason behind what the text of the code starts with.
+    pub fn text(&self) -> Option<String> {
+        let start = match self.code {
+            AckCode::AA | AckCode::CA => "",
+            AckCode::AR | AckCode::CR => REJECTED,
+            AckCode::AE | AckCode::CE => FAILED,
+        };
+        self.reason.as_ref().map(|reason| format!("{start}{reason}"))
+    }
+}
+
+/// How the answers of an address look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AckStyle {
+    /// As the sender asks (MSH-15, MSH-16), with an ERR segment in the form of its version.
+    #[default]
+    Standard,
+    /// One answer in original mode without ERR segment, as hl7-api 1.5 has it.
+    Plain,
+}
+
+/// Everything a message is answered, in order; empty when its sender asks for nothing. `ack` is the application
+/// acknowledgement (AA, AR, AE); `kept` says whether the message is stored.
+pub fn answers(to: &Message, ack: &Ack, style: AckStyle, kept: bool, now_micros: i64) -> Vec<Vec<u8>> {
+    let (accept, application) = match (style, Asked::of(to)) {
+        (AckStyle::Plain, _) => {
+            return vec![render(Some(to), &Ack { error: None, ..ack.clone() }, now_micros)];
+        }
+        (AckStyle::Standard, Asked::Original) => return vec![render(Some(to), ack, now_micros)],
+        (AckStyle::Standard, Asked::Enhanced { accept, application }) => (accept, application),
+    };
+    let mut answers = Vec::with_capacity(2);
+    let told = match (kept, application, ack.code) {
+        (false, ..) => Ack { code: AckCode::CE, ..ack.clone() },
+        (true, Some(_), _) | (true, None, AckCode::AA | AckCode::CA) => {
+            Ack { code: AckCode::CA, reason: None, error: None }
+        }
+        (true, None, AckCode::AR | AckCode::CR) => Ack { code: AckCode::CR, ..ack.clone() },
+        (true, None, AckCode::AE | AckCode::CE) => Ack { code: AckCode::CE, ..ack.clone() },
+    };
+    if accept.applies(told.code == AckCode::CA) {
+        answers.push(render(Some(to), &told, now_micros));
+    }
+    if application.is_some_and(|application| application.applies(ack.code == AckCode::AA)) {
+        // A message of its own, so it has a control id of its own.
+        answers.push(render(Some(to), ack, now_micros + 1));
+    }
+    answers
 }
 
 /// The ACK of a message, CR at the end of each segment; `now_micros` is microseconds since 1970
@@ -54,7 +129,8 @@ pub struct Ack {
 /// bytes are at hand, [`render_unparsed`] does better.
 pub fn render(to: Option<&Message>, ack: &Ack, now_micros: i64) -> Vec<u8> {
     let header = to.map_or_else(Header::default, Header::of);
-    header.answer(ack, now_micros)
+    let place = to.zip(ack.reason.as_deref()).and_then(|(message, reason)| Place::of_reason(reason, message));
+    header.answer(ack, place, now_micros)
 }
 
 /// The ACK of bytes that are no readable message: looks for an MSH and its MSH-10 all the same, so
@@ -62,7 +138,7 @@ pub fn render(to: Option<&Message>, ack: &Ack, now_micros: i64) -> Vec<u8> {
 pub fn render_unparsed(frame: &[u8], ack: &Ack, now_micros: i64) -> Vec<u8> {
     let head = &frame[..frame.len().min(HEADER_BYTES_MAX)];
     let header = memchr::memmem::find(head, b"MSH").map(|at| &head[at..]);
-    header.map_or_else(Header::default, Header::salvage).answer(ack, now_micros)
+    header.map_or_else(Header::default, Header::salvage).answer(ack, None, now_micros)
 }
 
 /// What the answer takes from the sender's header, as raw bytes in its own delimiters.
@@ -132,7 +208,7 @@ impl Header {
         }
     }
 
-    fn answer(self, ack: &Ack, now_micros: i64) -> Vec<u8> {
+    fn answer(self, ack: &Ack, place: Option<Place>, now_micros: i64) -> Vec<u8> {
         let separators = self.separators;
         let encoding: Vec<u8> = [
             separators.component,
@@ -152,7 +228,7 @@ impl Header {
             kind.push(separators.component);
             kind.extend_from_slice(&self.text(&self.trigger));
         }
-        let text = self.text(ack.text.as_deref().unwrap_or_default());
+        let text = self.text(&ack.text().unwrap_or_default());
         let header: [&[u8]; 12] = [
             b"MSH",
             &encoding,
@@ -175,6 +251,19 @@ impl Header {
         }
         out.extend_from_slice(&answer.join(&separators.field));
         out.push(b'\r');
+        if let Some(error) = ack.error.filter(|_| separators.component != Separators::UNUSED) {
+            let delimiters = [separators.component, separators.subcomponent].map(char::from);
+            let reason = self.text(ack.reason.as_deref().unwrap_or_default());
+            let version = String::from_utf8_lossy(or(&self.version, b"2.4")).into_owned();
+            if let Some(fields) = error::fields(error, place, &version, delimiters, reason) {
+                out.extend_from_slice(b"ERR");
+                for field in fields {
+                    out.push(separators.field);
+                    out.extend_from_slice(&field);
+                }
+                out.push(b'\r');
+            }
+        }
         out
     }
 
@@ -194,76 +283,4 @@ fn echo(raw: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     raw.iter().copied().filter(|&b| b >= b' ').take(ECHO_BYTES_MAX).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::hl7v2::ParseOptions;
-
-    /// 2024-04-03T09:30:15.000042Z
-    const NOW: i64 = 1_712_136_615_000_042;
-
-    fn message(text: &'static str) -> Message {
-        Message::parse(text.into(), &ParseOptions::default()).unwrap()
-    }
-
-    fn check(ack: &[u8], expected: &str) {
-        assert_eq!(String::from_utf8_lossy(ack), expected);
-    }
-
-    #[test]
-    fn accepted() {
-        let to = message("MSH|^~\\&|PAS^1^ISO|RXX|HL7API|PKB|20240403||ADT^A28|ID 1|T|2.5\r");
-        check(
-            &render(Some(&to), &Ack { code: AckCode::AA, text: None }, NOW),
-            "MSH|^~\\&|FAIRWAY|PKB|PAS^1^ISO|RXX|20240403093015+0000||ACK^A28|FW-20240403093015000042|T|2.5\r\
-             MSA|AA|ID 1\r",
-        );
-    }
-
-    #[test]
-    fn a_reason_is_escaped_in_the_senders_delimiters() {
-        let to = message("MSH$*~\\@$PAS\rEVN$A31\r");
-        let text = Some("a|b$c*d\re".to_owned());
-        check(
-            &render(Some(&to), &Ack { code: AckCode::AR, text }, NOW),
-            "MSH$*~\\@$FAIRWAY$FAIRWAY$PAS$$20240403093015+0000$$ACK*A31$FW-20240403093015000042$P$2.4\r\
-             MSA$AR$$a|b\\F\\c\\S\\d\\X0D\\e\r",
-        );
-    }
-
-    #[test]
-    fn unreadable_bytes_are_answered() {
-        let ack = Ack { code: AckCode::AE, text: Some("no".to_owned()) };
-        let plain = "MSH|^~\\&|FAIRWAY|FAIRWAY|||20240403093015+0000||ACK|FW-20240403093015000042|P|2.4\r\
-                     MSA|AE||no\r";
-        check(&render(None, &ack, NOW), plain);
-        for frame in ["", "MSH", "MSH|", "garbage", "MSHxyz"] {
-            check(&render_unparsed(frame.as_bytes(), &ack, NOW), plain);
-        }
-        let named = plain.replace("||no", "|ID7|no");
-        check(&render_unparsed(b"MSH||PAS|RXX|||2024||ADT^A28|ID7|P", &ack, NOW), &named);
-        check(&render_unparsed(b"junk\rMSH|^~\\&|PAS|RXX|||2024||ADT^A28|ID7", &ack, NOW), &named);
-    }
-
-    #[test]
-    fn what_is_repeated_is_bounded() {
-        let long = format!("MSH|^~\\&|||||||ADT^A28|{}\r", "x".repeat(100_000));
-        let to = Message::parse(long.into(), &ParseOptions::default()).unwrap();
-        let ack = render(Some(&to), &Ack { code: AckCode::AA, text: None }, NOW);
-        assert!(ack.len() < 1000);
-    }
-
-    #[test]
-    fn the_answer_is_a_message() {
-        let to = message("MSH|^~\\&#|PAS|RXX|||2024||SIU^S12|9|P|2.8|||||||8859/1\rPV1||\u{e9}\r");
-        let ack = Ack { code: AckCode::AR, text: Some("SCH-1.1 is missing".to_owned()) };
-        let bytes = render(Some(&to), &ack, NOW);
-        let answer = Message::parse(bytes.into(), &ParseOptions::default()).unwrap();
-        assert_eq!(answer.warnings(), []);
-        assert_eq!(answer.text("MSA-3").as_deref(), Some("SCH-1.1 is missing"));
-        assert_eq!(answer.text("MSA-2").as_deref(), Some("9"));
-    }
 }
