@@ -76,7 +76,8 @@ impl ConfiguredFeed {
 pub(super) struct Parts<'a> {
     pub(super) organisations: &'a [ConfiguredOrganisation],
     pub(super) national: &'a [IdentifierType],
-    pub(super) plans: &'a HashMap<String, Arc<Plan>>,
+    /// Every mapping; none when it has problems.
+    pub(super) plans: &'a HashMap<&'a str, Option<Arc<Plan>>>,
 }
 
 pub(super) fn read(
@@ -107,15 +108,20 @@ pub(super) fn read(
         found
     });
     let plan = table.required_text("mapping", problems).and_then(|(name, place)| {
-        let found = parts.plans.get(&name).cloned();
-        if found.is_none() {
-            let hint = match nearest(&name, parts.plans.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "it must be a file in the mappings folder without problems of its own".to_owned(),
-            };
-            problems.hint(&place, format!("there is no mapping `{name}`"), hint);
+        match parts.plans.get(name.as_str()) {
+            // None when the mapping has problems of its own, which are told.
+            Some(plan) => plan.clone(),
+            None => {
+                let mut names: Vec<&str> = parts.plans.keys().copied().collect();
+                names.sort_unstable();
+                let hint = match nearest(&name, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("there are: {}", names.join(", ")),
+                };
+                problems.hint(&place, format!("there is no mapping `{name}`"), hint);
+                None
+            }
         }
-        found
     });
     let zone = table.text("zone", problems);
     let zone_name = zone.as_ref().map_or("Europe/London", |(name, _)| name.as_str());

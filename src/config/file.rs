@@ -1,19 +1,19 @@
 //! The configuration file itself, and how its parts fit together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fairway_core::mapping::{self, read_identifiers};
+use fairway_core::mapping::{self, Plan, read_identifiers};
 use fairway_core::record::IdentifierKind;
-use fairway_core::source::{Place, Problems, Table, parse};
+use fairway_core::source::{Place, Problems, Table, nearest, parse};
 
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, Listener, library};
+use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -51,13 +51,9 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
     local_systems_are_local(&organisations, table.place(), problems);
 
     let library = library(files, &mappings_folder, problems);
-    let mut plans = HashMap::new();
-    for name in library.names() {
-        if let Some(plan) = mapping::compile(&library, name, problems) {
-            plans.insert(name.to_owned(), Arc::new(plan));
-        }
-    }
-    let national = match files.read(&mappings_folder.join("identifiers.toml"), problems) {
+    let plans: HashMap<&str, Option<Arc<Plan>>> =
+        library.names().map(|name| (name, mapping::compile(&library, name, problems).map(Arc::new))).collect();
+    let national = match files.read(&mappings_folder.join(IDENTIFIERS), problems) {
         Some(source) => {
             let mut table = parse(&source, problems);
             let tables = table.tables("identifier", problems);
@@ -67,16 +63,18 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         None => Vec::new(),
     };
     let parts = Parts { organisations: &organisations, national: &national, plans: &plans };
-    let feeds: Vec<Arc<ConfiguredFeed>> = files
-        .read_folder(&feeds_folder, "toml", problems)
-        .into_iter()
-        .filter_map(|(file, source)| feed::read(&file, &source, &parts, problems))
-        .map(Arc::new)
-        .collect();
+    let feed_files = files.read_folder(&feeds_folder, "toml", problems);
+    let mut feeds = BTreeMap::new();
+    for (file, source) in &feed_files {
+        let feed = feed::read(file, source, &parts, problems).map(Arc::new);
+        feeds.insert(file.trim_end_matches(".toml"), feed);
+    }
 
     let environments = environments(&mut table, &feeds, http, problems);
     table.finish(problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
+    let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
+    let feeds = feeds.into_values().flatten().collect();
     Some(Config { data, http: http?, log_json, organisations, environments, plans, feeds })
 }
 
@@ -136,9 +134,12 @@ fn address(text: &str, place: &Place, problems: &mut Problems) -> Option<SocketA
     }
 }
 
+/// Feeds by name; none when a file has problems, which are told.
+type Feeds<'a> = BTreeMap<&'a str, Option<Arc<ConfiguredFeed>>>;
+
 fn environments(
     table: &mut Table,
-    feeds: &[Arc<ConfiguredFeed>],
+    feeds: &Feeds<'_>,
     http: Option<SocketAddr>,
     problems: &mut Problems,
 ) -> Vec<Environment> {
@@ -173,7 +174,8 @@ fn environments(
             routes: feed.routes.clone(),
             parse: feed.parse.clone(),
         };
-        let own: Vec<Arc<ConfiguredFeed>> = feeds.iter().map(|feed| Arc::new(own(feed))).collect();
+        let own: Feeds<'_> =
+            feeds.iter().map(|(name, feed)| (*name, feed.as_ref().map(|feed| Arc::new(own(feed))))).collect();
         let mut listeners = Vec::new();
         for listener in given.tables("listener", problems) {
             if let Some(listener) = read_listener(listener, &own, &mut taken, problems) {
@@ -191,7 +193,7 @@ fn environments(
 
 fn read_listener(
     mut table: Table,
-    feeds: &[Arc<ConfiguredFeed>],
+    feeds: &Feeds<'_>,
     taken: &mut HashSet<SocketAddr>,
     problems: &mut Problems,
 ) -> Option<Listener> {
@@ -205,23 +207,25 @@ fn read_listener(
         Some(address)
     });
     let mut own: Vec<Arc<ConfiguredFeed>> = Vec::new();
-    for (wanted, place) in table.texts("feeds", problems) {
-        let Some(feed) = feeds.iter().find(|feed| feed.feed.name == wanted) else {
-            let hint = match nearest_feed(&wanted, feeds) {
+    let wanted = table.texts("feeds", problems);
+    if wanted.is_empty() {
+        problems.absent(table.place(), "the listener serves no feed", "add `feeds = [\"demographics\"]`");
+    }
+    for (wanted, place) in wanted {
+        let Some(feed) = feeds.get(wanted.as_str()) else {
+            let hint = match nearest(&wanted, feeds.keys().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "there is one file per feed in the feeds folder".to_owned(),
+                None => format!("there are, by their files: {}", feeds.keys().copied().collect::<Vec<_>>().join(", ")),
             };
             problems.hint(&place, format!("there is no feed `{wanted}`"), hint);
             continue;
         };
+        let Some(feed) = feed else { continue };
         if let Some(rival) = own.iter().find(|earlier| rivals(earlier, feed)) {
             let message = format!("`{wanted}` and `{}` take the same messages", rival.feed.name);
             problems.hint(&place, message, "tell them apart by `[[route]]` with application or facility");
         }
         own.push(feed.clone());
-    }
-    if own.is_empty() {
-        problems.hint(table.place(), "the listener serves no feed", "add `feeds = [\"demographics\"]`");
     }
     let mut number = |name: &'static str, within: std::ops::Range<i64>, default: i64| {
         let found = table.integer(name, within, problems).unwrap_or(default);
@@ -242,10 +246,6 @@ fn read_listener(
         idle: Duration::from_secs(idle),
         in_frame: Duration::from_secs(in_frame),
     })
-}
-
-fn nearest_feed<'a>(name: &str, feeds: &'a [Arc<ConfiguredFeed>]) -> Option<&'a str> {
-    fairway_core::source::nearest(name, feeds.iter().map(|feed| feed.feed.name.as_str()))
 }
 
 /// True when some message would fit both feeds equally well.

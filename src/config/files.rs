@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fairway_core::source::{Problems, Source};
+use fairway_core::source::{Place, Problems, Source};
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -51,8 +51,8 @@ impl Files {
     pub(super) fn read(self, path: &Path, problems: &mut Problems) -> Option<Arc<Source>> {
         let name = path.display().to_string();
         let text = match self {
-            Files::Disk => match std::fs::read_to_string(path) {
-                Ok(text) => text,
+            Files::Disk => match std::fs::read(path) {
+                Ok(bytes) => return Some(text(name, bytes, problems)),
                 Err(error) => {
                     problems.general(format!("cannot read {name}: {error}"), "check the path and its permissions");
                     return None;
@@ -94,6 +94,39 @@ impl Files {
             })
             .collect()
     }
+}
+
+/// The text of a file. What is not UTF-8 is a problem, and the rest is read on so that its own problems are told, too.
+fn text(name: String, bytes: Vec<u8>, problems: &mut Problems) -> Arc<Source> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks().0.iter().map(|&pair| unit(pair)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    let (text, fault) = match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => (wide(rest, u16::from_le_bytes), Some((0, "UTF-16".to_owned()))),
+        [0xFE, 0xFF, rest @ ..] => (wide(rest, u16::from_be_bytes), Some((0, "UTF-16".to_owned()))),
+        // Windows programs mark UTF-8 so.
+        [0xEF, 0xBB, 0xBF, rest @ ..] => decode(rest),
+        bytes => decode(bytes),
+    };
+    let source = Arc::new(Source { name, text });
+    if let Some((start, found)) = fault {
+        let length = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let place = Place { source: source.clone(), span: start..start + length };
+        problems.hint(&place, format!("not UTF-8: {found}"), "save the file as UTF-8 in the editor");
+    }
+    source
+}
+
+/// The text, and the place of the first byte that is not UTF-8 with what stands there.
+fn decode(bytes: &[u8]) -> (String, Option<(usize, String)>) {
+    let fault = std::str::from_utf8(bytes).err().map(|error| {
+        let start = error.valid_up_to();
+        let byte = bytes.get(start).copied().unwrap_or_default();
+        // What it most likely is, since most such files come from Windows.
+        (start, format!("byte {start} of the file is 0x{byte:02X}, in Latin-1 `{}`", char::from(byte).escape_debug()))
+    });
+    (String::from_utf8_lossy(bytes).into_owned(), fault)
 }
 
 #[cfg(test)]

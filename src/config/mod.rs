@@ -107,9 +107,13 @@ impl Config {
     }
 }
 
+/// The file beside the mappings that lists national identifiers.
+const IDENTIFIERS: &str = "identifiers.toml";
+
 /// The mapping library of a folder and its `codes` folder.
 fn library(files: Files, folder: &Path, problems: &mut Problems) -> Library {
-    let mappings = files.read_folder(folder, "toml", problems);
+    let mut mappings = files.read_folder(folder, "toml", problems);
+    mappings.retain(|(file, _)| file != IDENTIFIERS);
     let codes = files.read_folder(&folder.join("codes"), "csv", problems);
     Library::new(mappings, codes, problems)
 }

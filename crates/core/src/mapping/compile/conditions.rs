@@ -2,8 +2,10 @@
 //!
 //! Remembers every path that is read, so that unread fields can be told.
 
+use std::collections::HashSet;
+
 use super::Compiler;
-use crate::hl7v2::{Path, SegmentName};
+use crate::hl7v2::{self, Path, SegmentName};
 use crate::mapping::plan::{Check, Condition, KeyPart, Pattern};
 use crate::source::{self, Place, Table, Value};
 
@@ -17,7 +19,8 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(mut table) = item.as_table() else {
-                self.problems.at(&item.place, "a check must be a table or the name of checks");
+                let hint = "write `{ if = { … }, refuse = \"…\" }` or a name of `[checks]`";
+                self.problems.hint(&item.place, "a check must be a table or the name of checks", hint);
                 continue;
             };
             let each = self.each(&mut table);
@@ -28,7 +31,8 @@ impl Compiler<'_> {
             }
             let conditions = self.conditions(&mut table, "if");
             if conditions.is_empty() {
-                self.problems.hint(&item.place, "`if` is missing", "say when the message is refused");
+                let hint = "say when the message is refused, e.g. `if = { count = \"SCH\", above = 1 }`";
+                self.problems.hint(&item.place, "`if` is missing", hint);
             }
             let refusal = table.required_text("refuse", self.problems);
             table.finish(self.problems);
@@ -40,7 +44,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn named_checks(&mut self, name: &str, place: &Place, each: &[SegmentName]) -> Vec<Check> {
+        self.used.insert(("checks", name.to_owned()));
         let Some((_, value)) = self.checks.get(name).cloned() else {
+            if !self.whole {
+                self.problems.follows();
+                return Vec::new();
+            }
             let hint = self.near(name, self.checks.keys());
             self.problems.hint(place, format!("there are no checks `{name}`"), hint);
             return Vec::new();
@@ -60,11 +69,66 @@ impl Compiler<'_> {
 
     pub(super) fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
         match SegmentName::parse(name) {
-            Some(name) => Some(name),
+            Some(segment) => self.known(segment, name, place),
             None => {
                 let hint = "three characters, e.g. `OBX`; `OBR/OBX` for the OBX of each OBR";
                 self.problems.hint(place, format!("`{name}` is no segment name"), hint);
                 None
+            }
+        }
+    }
+
+    /// The segment when the standard, Fairway or a file of the mapping knows it; otherwise a problem where `text`
+    /// stands in the value at `place`.
+    fn known(&mut self, segment: SegmentName, text: &str, place: &Place) -> Option<SegmentName> {
+        let name = segment.as_str();
+        let mut known: Vec<&str> = hl7v2::segment_names().collect();
+        known.extend(self.segments.iter().map(SegmentName::as_str));
+        if known.contains(&name) {
+            return Some(segment);
+        }
+        let declare = format!("a segment of your own is declared at the top of the file: `segments = [\"{name}\"]`");
+        let hint = match source::nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`? Or {declare}"),
+            None => declare,
+        };
+        self.problems.hint(&part(place, text, name), format!("unknown segment `{name}`"), hint);
+        None
+    }
+
+    /// The path when its segment is known and has such a field.
+    fn known_path(&mut self, path: Path, text: &str, place: &Place) -> Option<Path> {
+        let segment = self.known(path.segment?, text, place)?;
+        let field = path.field;
+        match hl7v2::last_field_before(segment, field).filter(|_| !self.segments.contains(&segment)) {
+            Some(last) => {
+                let message = format!("`{text}`: {segment} has no field {field}");
+                let hint = format!(
+                    "its last is {segment}-{last}; a component is written like `{segment}-{}.1`. Fields of your own: `segments = \"{segment}\"` at the top of the file",
+                    last.min(3)
+                );
+                self.problems.hint(place, message, hint);
+                None
+            }
+            None => {
+                self.places.insert(segment, place.clone());
+                Some(path)
+            }
+        }
+    }
+
+    /// Reports segments that are read from `reads[from..]` on and that messages of the event never hold.
+    pub(super) fn read_in_vain(&mut self, from: usize, (code, trigger): &(String, String), event: &Place) {
+        let mut told = HashSet::new();
+        for &(segment, field, _) in self.reads.get(from..).unwrap_or_default() {
+            if hl7v2::never_in(segment, code) && told.insert(segment) {
+                let place = self.places.get(&segment).unwrap_or(event);
+                let message = format!("{code}^{trigger} never holds {segment}-{field}: its messages have no {segment}");
+                self.problems.hint(
+                    place,
+                    message,
+                    "read another segment, or do it in the `[[message]]` that has this one",
+                );
             }
         }
     }
@@ -77,7 +141,7 @@ impl Compiler<'_> {
         let place = table.place().clone();
         let condition = if let Some(given) = table.text("valued", self.problems) {
             match SegmentName::parse(&given.0) {
-                Some(segment) => Some(Condition::SegmentValued(segment)),
+                Some(segment) => self.known(segment, &given.0, &given.1).map(Condition::SegmentValued),
                 None => self.path(&given).map(Condition::Valued),
             }
         } else if let Some(given) = table.text("absent", self.problems) {
@@ -104,7 +168,7 @@ impl Compiler<'_> {
                 "textual-report" => Some(Condition::Pattern(Pattern::TextualReport)),
                 "collection" => Some(Condition::Pattern(Pattern::Collection)),
                 _ => {
-                    let hint = "`textual-report` or `collection`";
+                    let hint = "write `textual-report` or `collection`";
                     self.problems.hint(&place, format!("unknown pattern `{name}`"), hint);
                     None
                 }
@@ -129,6 +193,7 @@ impl Compiler<'_> {
     pub(super) fn path(&mut self, (text, place): &(String, Place)) -> Option<Path> {
         match Path::parse(text) {
             Ok(path) if path.segment.is_some() => {
+                let path = self.known_path(path, text, place)?;
                 self.reads_path(&path);
                 Some(path)
             }
@@ -172,6 +237,19 @@ impl Compiler<'_> {
             key.push(KeyPart { paths, optional, label });
         }
         key
+    }
+}
+
+/// The place of the first `name` of a text; the whole value when it is not written so.
+fn part(place: &Place, text: &str, name: &str) -> Place {
+    let written = place.source.text.get(place.span.clone()).unwrap_or_default();
+    let offset = text.find(name).filter(|_| written.get(1..).is_some_and(|rest| rest.starts_with(text)));
+    match offset {
+        Some(offset) => {
+            let start = place.span.start + 1 + offset;
+            Place { source: place.source.clone(), span: start..start + name.len() }
+        }
+        None => place.clone(),
     }
 }
 
