@@ -75,6 +75,8 @@ impl ConfiguredFeed {
 /// What feeds are made from.
 pub(super) struct Parts<'a> {
     pub(super) organisations: &'a [ConfiguredOrganisation],
+    /// True when no organisation has problems, so that one that is not found is not there.
+    pub(super) organisations_complete: bool,
     pub(super) national: &'a [IdentifierType],
     /// Every mapping; none when it has problems.
     pub(super) plans: &'a HashMap<&'a str, Option<Arc<Plan>>>,
@@ -101,7 +103,9 @@ pub(super) fn read(
     });
     let organisation = table.required_text("organisation", problems).and_then(|(code, place)| {
         let found = parts.organisations.iter().find(|one| one.organisation.code() == code);
-        if found.is_none() {
+        if found.is_none() && !parts.organisations_complete {
+            problems.follows();
+        } else if found.is_none() {
             let hint = "add an `[[organisation]]` with this code to the configuration";
             problems.hint(&place, format!("there is no organisation `{code}`"), hint);
         }
@@ -116,6 +120,7 @@ pub(super) fn read(
                 names.sort_unstable();
                 let hint = match nearest(&name, names.iter().copied()) {
                     Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "there is none yet in the mappings folder".to_owned(),
                     None => format!("there are: {}", names.join(", ")),
                 };
                 problems.hint(&place, format!("there is no mapping `{name}`"), hint);

@@ -19,41 +19,42 @@ use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library}
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
 
 pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option<Config> {
-    let source = files.read(path, problems)?;
+    let source = files.read(path, None, problems)?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let mut table = parse(&source, problems);
-    let mut folder = |name: &'static str, problems: &mut Problems| -> PathBuf {
-        let given = table.text(name, problems).map(|(text, _)| text);
-        base.join(given.unwrap_or_else(|| name.to_owned()))
+    let mut folder = |name: &'static str, problems: &mut Problems| -> (PathBuf, Place) {
+        let (given, place) = table.text(name, problems).unwrap_or_else(|| (name.to_owned(), Place::start(&source)));
+        (base.join(given), place)
     };
-    let data = folder("data", problems);
-    let feeds_folder = folder("feeds", problems);
-    let mappings_folder = folder("mappings", problems);
+    let (data, _) = folder("data", problems);
+    let (feeds_folder, feeds_place) = folder("feeds", problems);
+    let (mappings_folder, mappings_place) = folder("mappings", problems);
 
-    let http = table.table("http", problems).and_then(|http| read_http(http, problems));
-    if http.is_none() && problems.is_empty() {
-        problems.hint(table.place(), "`[http]` is missing", "add `[http]` with `listen = \"127.0.0.1:8080\"`");
+    if !table.has("http") {
+        let hint = "add `[http]` with `listen = \"127.0.0.1:8080\"` and `access = \"open\"`";
+        problems.absent(table.place(), "`[http]` is missing", hint);
     }
+    let http = table.table("http", problems).and_then(|http| read_http(http, problems));
     let log_json = table.table("log", problems).is_some_and(|log| read_log(log, problems));
 
-    let organisations: Vec<ConfiguredOrganisation> = table
-        .tables("organisation", problems)
-        .into_iter()
-        .filter_map(|organisation| organisation::read(organisation, problems))
-        .collect();
-    let mut codes = HashSet::new();
-    for organisation in &organisations {
-        if !codes.insert(organisation.organisation.code()) {
-            let message = format!("organisation `{}` is given twice", organisation.organisation.code());
-            problems.hint(table.place(), message, "give each organisation once");
+    let tables = table.tables("organisation", problems);
+    let tables_count = tables.len();
+    let organisations: Vec<ConfiguredOrganisation> =
+        tables.into_iter().filter_map(|organisation| organisation::read(organisation, problems)).collect();
+    let mut codes = HashMap::new();
+    for one in &organisations {
+        if let Some(earlier) = codes.insert(one.organisation.code(), &one.place) {
+            let message = format!("organisation `{}` is given twice", one.organisation.code());
+            let hint = format!("line {} has it, too; give each organisation once", earlier.line_and_column().0);
+            problems.hint(&one.place, message, hint);
         }
     }
-    local_systems_are_local(&organisations, table.place(), problems);
+    local_systems_are_local(&organisations, problems);
 
-    let library = library(files, &mappings_folder, problems);
+    let library = library(files, &mappings_folder, &mappings_place, problems);
     let plans: HashMap<&str, Option<Arc<Plan>>> =
         library.names().map(|name| (name, mapping::compile(&library, name, problems).map(Arc::new))).collect();
-    let national = match files.read(&mappings_folder.join(IDENTIFIERS), problems) {
+    let national = match files.read(&mappings_folder.join(IDENTIFIERS), Some(&mappings_place), problems) {
         Some(source) => {
             let mut table = parse(&source, problems);
             let tables = table.tables("identifier", problems);
@@ -62,8 +63,13 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         }
         None => Vec::new(),
     };
-    let parts = Parts { organisations: &organisations, national: &national, plans: &plans };
-    let feed_files = files.read_folder(&feeds_folder, "toml", problems);
+    let parts = Parts {
+        organisations: &organisations,
+        organisations_complete: organisations.len() == tables_count,
+        national: &national,
+        plans: &plans,
+    };
+    let feed_files = files.read_folder(&feeds_folder, "toml", &feeds_place, problems);
     let mut feeds = BTreeMap::new();
     for (file, source) in &feed_files {
         let feed = feed::read(file, source, &parts, problems).map(Arc::new);
@@ -79,15 +85,15 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.
-fn local_systems_are_local(organisations: &[ConfiguredOrganisation], place: &Place, problems: &mut Problems) {
+fn local_systems_are_local(organisations: &[ConfiguredOrganisation], problems: &mut Problems) {
     let mut owners: HashMap<&str, &str> = HashMap::new();
-    for organisation in organisations {
-        let code = organisation.organisation.code();
-        for identifier in organisation.identifiers.iter().filter(|one| one.kind == IdentifierKind::Local) {
+    for one in organisations {
+        let code = one.organisation.code();
+        for identifier in one.identifiers.iter().filter(|type_of| type_of.kind == IdentifierKind::Local) {
             let owner = owners.entry(&identifier.system).or_insert(code);
             if *owner != code {
                 let message = format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
-                problems.hint(place, message, "local numbers need a system of their own per organisation");
+                problems.hint(&one.place, message, "local numbers need a system of their own per organisation");
             }
         }
     }

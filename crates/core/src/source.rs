@@ -54,7 +54,7 @@ impl fmt::Display for Place {
 /// Something wrong in a file, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where; none when the whole file or folder is meant and is named in the message.
+    /// Where; none when there is no file to show and the message names what is meant.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
@@ -87,11 +87,6 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Adds a problem at a place.
-    pub fn at(&mut self, place: &Place, message: impl Into<String>) {
-        self.add(Some(place), message.into(), None);
-    }
-
     /// Adds a problem at a place, with what to do.
     pub fn hint(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
         self.add(Some(place), message.into(), Some(hint.into()));
@@ -169,7 +164,12 @@ pub fn parse(source: &Arc<Source>, problems: &mut Problems) -> Table {
     let mut errors: Vec<(Range<usize>, String)> =
         errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
     errors.sort_by_key(|error| error.0.start);
+    let mut lost_before = 0;
     for (span, message) in errors {
+        // Of a line or a lost text only its first error is worth telling.
+        if span.start < lost_before {
+            continue;
+        }
         let kind = message.split(',').next().unwrap_or_default();
         // Behind an open quote everything is read as what it is not.
         let open_quote = kind.ends_with(" string") && (message.ends_with("`\"`") || message.ends_with("`'`"));
@@ -177,23 +177,27 @@ pub fn parse(source: &Arc<Source>, problems: &mut Problems) -> Table {
             _ if open_quote => "close the text with the quote that opened it",
             "missing comma between key-value pairs" => "put a comma before this, or close what stands before it",
             "duplicate key" => "give each name once: keep one of the two",
-            "unclosed array" | "unclosed array table" => "add the closing `]`",
+            "unclosed array" | "unclosed table" => "add the closing `]`",
+            "unclosed array table" => "close the heading: `[[name]]`",
+            "string values must be quoted" => "put the text between straight quotes: `\"text\"`",
+            "key with no value" => "add `=` and a value",
             "unclosed inline table" => "add the closing `}`",
             "missing escaped value" => "write a backslash twice, or put the text between single quotes",
             _ => "write it as TOML: `name = \"text\"`, `name = [\"one\", \"two\"]`, `name = { key = \"text\" }`",
         };
+        let header = matches!(kind, "unclosed table" | "unclosed array table");
         let (before, rest) = source.text.split_at_checked(span.start).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let end = match rest.find('\n') {
-            Some(length) if !open_quote => span.start + length,
-            _ => source.text.len() + 1,
+        let length = match (open_quote, header) {
+            (true, _) => None,
+            (false, true) => rest.find("\n["),
+            (false, false) => rest.find('\n'),
         };
+        let end = length.map_or(source.text.len() + 1, |length| span.start + length);
+        lost_before = end;
         let lost = Place { source: source.clone(), span: start..end };
         let place = Some(Place { source: source.clone(), span });
         problems.syntax(Problem { place, hint: Some(hint.to_owned()), message }, lost);
-        if open_quote {
-            break;
-        }
     }
     let span = table.span();
     Table::new(source, table.into_inner(), span)
@@ -312,6 +316,11 @@ impl Table {
         &self.place
     }
 
+    /// True when the key is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.0 == name)
+    }
+
     /// Takes a value, whatever it is.
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
@@ -345,7 +354,7 @@ impl Table {
 
     /// Takes a string that must be there.
     pub fn required_text(&mut self, name: &'static str, problems: &mut Problems) -> Option<(String, Place)> {
-        if self.entries.iter().any(|entry| entry.0 == name) {
+        if self.has(name) {
             return self.text(name, problems);
         }
         self.asked.push(name);
@@ -374,7 +383,7 @@ impl Table {
                     within.start,
                     within.end.saturating_sub(1)
                 );
-                problems.hint(&value.place, message, format!("write `{name} = {}` without quotes", within.start));
+                problems.hint(&value.place, message, format!("write e.g. `{name} = {}`, without quotes", within.start));
                 None
             }
         }

@@ -9,6 +9,9 @@ use crate::hl7v2::{self, Path, SegmentName};
 use crate::mapping::plan::{Check, Condition, KeyPart, Pattern};
 use crate::source::{self, Place, Table, Value};
 
+/// What a condition may ask, one of them.
+const QUESTIONS: [&str; 6] = ["valued", "absent", "path", "differ", "count", "pattern"];
+
 impl Compiler<'_> {
     /// `checks = "name"`, `["name", { … }]` or a list of tables.
     pub(super) fn checks_of(&mut self, value: &Value) -> Vec<Check> {
@@ -29,8 +32,9 @@ impl Compiler<'_> {
                 checks.extend(self.named_checks(&name, &place, &each));
                 continue;
             }
+            let given = table.has("if");
             let conditions = self.conditions(&mut table, "if");
-            if conditions.is_empty() {
+            if !given {
                 let hint = "say when the message is refused, e.g. `if = { count = \"SCH\", above = 1 }`";
                 self.problems.hint(&item.place, "`if` is missing", hint);
             }
@@ -161,6 +165,10 @@ impl Compiler<'_> {
         } else if let Some((name, place)) = table.text("count", self.problems) {
             let below = table.integer("below", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
             let above = table.integer("above", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
+            if !table.has("above") && !table.has("below") {
+                let hint = "add e.g. `above = 0`: there is at least one";
+                self.problems.hint(&place, "`count` needs `above` or `below`", hint);
+            }
             self.segment(&name, &place).map(|segment| Condition::Count { segment, below, above })
         } else if let Some((name, place)) = table.text("pattern", self.problems) {
             self.grouped = true;
@@ -174,14 +182,22 @@ impl Compiler<'_> {
                 }
             }
         } else {
+            let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
-            if paths.is_empty() {
-                let hint = "use valued, absent, path with in or not-in, differ, count or pattern";
+            if !given {
+                let hint = "use `valued`, `absent`, `path` with `in` or `not-in`, `differ`, `count` or `pattern`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
             Some(Condition::Differ(paths))
         };
+        let asked: Vec<&str> = QUESTIONS.into_iter().filter(|name| table.has(name)).collect();
+        if asked.len() > 1 {
+            let message = format!("a condition asks one thing, and this asks `{}`", asked.join("` and `"));
+            let hint = "write a list, of which all must hold: `[{ valued = \"…\" }, { absent = \"…\" }]`";
+            self.problems.hint(&place, message, hint);
+            return None;
+        }
         table.finish(self.problems);
         condition
     }
@@ -225,6 +241,9 @@ impl Compiler<'_> {
     /// `"SCH-1.1"`, or a list of parts, each a path or a list of alternatives; `?` marks a part that may be empty.
     pub(super) fn key(&mut self, value: &Value, labels: &[(String, Place)]) -> Vec<KeyPart> {
         let parts = source::one_or_many(value);
+        if parts.is_empty() {
+            self.problems.hint(&value.place, "the key has no part", "name the sender's id, e.g. `key = \"SCH-1.1\"`");
+        }
         let mut key = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let mut optional = false;

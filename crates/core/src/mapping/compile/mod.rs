@@ -21,7 +21,7 @@ use crate::source::{self, Place, Problems, Source, Table, Value};
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     files: BTreeMap<String, Arc<Source>>,
-    /// Files that others include: they hold what mappings share and are none themselves.
+    /// Files without messages that others include: they hold what mappings share and are none themselves.
     shared: HashSet<String>,
     codes: HashMap<String, Arc<CodeSet>>,
 }
@@ -43,13 +43,17 @@ impl Library {
             })
             .collect();
         let files: BTreeMap<String, Arc<Source>> = mappings.into_iter().collect();
-        let mut shared = HashSet::new();
-        for source in files.values() {
+        let (mut shared, mut mappings) = (HashSet::new(), HashSet::new());
+        for (file, source) in &files {
             // What is wrong in the file is told when it is compiled.
             let mut unread = Problems::default();
             let mut table = source::parse(source, &mut unread);
             shared.extend(table.texts("include", &mut unread).into_iter().map(|given| given.0));
+            if table.has("message") {
+                mappings.insert(file.clone());
+            }
         }
+        shared.retain(|file| !mappings.contains(file));
         Library { files, shared, codes }
     }
 
@@ -58,7 +62,7 @@ impl Library {
         self.codes.get(name)
     }
 
-    /// Names of the mappings: every file that no other includes.
+    /// Names of the mappings: every file that has messages or that no other includes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().filter(|file| !self.shared.contains(*file)).map(|file| file.trim_end_matches(".toml"))
     }
@@ -110,7 +114,7 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         }
     };
     let own = compiler.include(&mut table, &mut vec![file]);
-    compiler.whole = compiler.problems.syntax_errors() == broken;
+    compiler.whole &= compiler.problems.syntax_errors() == broken;
     let messages: Vec<MessagePlan> = table
         .tables("message", compiler.problems)
         .into_iter()
@@ -149,7 +153,7 @@ struct Compiler<'a> {
     places: HashMap<SegmentName, Place>,
     /// Blocks with a problem: what they do not fill may just not have been understood.
     faulty: HashSet<BlockId>,
-    /// False when a file has broken syntax, so that something named may be defined in what could not be read.
+    /// False when a file is missing or has broken syntax, so that something named may be defined in what could not be read.
     whole: bool,
     reads: Vec<(SegmentName, u16, u16)>,
     grouped: bool,
@@ -171,6 +175,10 @@ impl Compiler<'_> {
         for (kind, takes_rows) in [("rows", true), ("checks", false)] {
             let Some(mut named) = table.table(kind, self.problems) else { continue };
             for (name, place, value) in named.take_all() {
+                if value.as_table().is_none() && value.as_array().is_none() {
+                    let hint = format!("write `{name} = [ {{ … }} ]`");
+                    self.problems.hint(&value.place, format!("{kind} `{name}` must be a list of tables"), hint);
+                }
                 own.push((kind, name.clone(), place.clone()));
                 let all = if takes_rows { &mut self.rows } else { &mut self.checks };
                 if let Some((earlier, _)) = all.insert(name.clone(), (place.clone(), value)) {
@@ -190,6 +198,12 @@ impl Compiler<'_> {
             };
             files.push(file);
             let mut included = source::parse(source, self.problems);
+            if included.has("message") {
+                let hint = "move what both need to a file without `[[message]]` and `profile`, and include that";
+                self.problems.hint(&place, "this is a mapping itself, and a mapping cannot be included", hint);
+                self.whole = false;
+                continue;
+            }
             self.include(&mut included, files);
             included.finish(self.problems);
         }
@@ -331,7 +345,13 @@ impl Compiler<'_> {
         let when = self.conditions(&mut table, "when");
         let labels = table.texts("label", self.problems);
         let key = match table.take("key") {
-            Some(value) => self.key(&value, &labels),
+            Some(value) => {
+                let key = self.key(&value, &labels);
+                if let Some((_, place)) = labels.get(key.len().max(1)) {
+                    self.problems.hint(place, "more labels than parts of the key", "give one label for each part");
+                }
+                key
+            }
             None => {
                 self.problems.absent(table.place(), "`key` is missing: the sender's id", "add `key = \"SCH-1.1\"`");
                 Vec::new()
@@ -348,6 +368,7 @@ impl Compiler<'_> {
             true => None,
             false => table.required_text("rows", self.problems),
         };
+        let sets = table.has("only");
         let only = self.elements(&mut table, "only", resource);
         let unite = self.elements(&mut table, "unite", resource);
         let specialty = self.paths(&mut table, "specialty").into_iter().next();
@@ -363,7 +384,7 @@ impl Compiler<'_> {
         }
         if let Some((Policy::Set, place)) = &policy
             && item.is_none()
-            && only.is_empty()
+            && !sets
         {
             self.problems.hint(place, "policy `set` needs `only`", "list the elements, e.g. `only = [\"status\"]`");
         }
@@ -445,6 +466,7 @@ impl Compiler<'_> {
         names.sort_unstable();
         match source::nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "there is none yet".to_owned(),
             None => format!("there are: {}", names.join(", ")),
         }
     }

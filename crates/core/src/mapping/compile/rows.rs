@@ -89,6 +89,14 @@ impl Compiler<'_> {
             self.used.insert(("rows", name.clone()));
             return self.rows_of(&name, &at, type_name).unwrap_or_default();
         }
+        let sources: Vec<&str> = SOURCES.into_iter().filter(|name| table.has(name)).collect();
+        if sources.len() > 1 {
+            let message = format!("a row has one source, and this has `{}`", sources.join("` and `"));
+            self.problems.hint(&place, message, "keep one of them");
+        }
+        if table.has("codes") && table.has("as") {
+            self.problems.hint(&place, "`codes` and `as` exclude each other", "keep one of them");
+        }
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
         let unless = self.conditions(&mut table, "unless");
@@ -101,10 +109,8 @@ impl Compiler<'_> {
                 RowSource::Lines(lines)
             }
             (true, true) => RowSource::Nothing,
-            (false, false) => {
-                self.problems.hint(&place, "`from` and `lines` exclude each other", "keep one of them");
-                RowSource::Nothing
-            }
+            // Told above.
+            (false, false) => RowSource::Nothing,
         };
         let need = match table.text("need", self.problems) {
             None => Need::Never,
@@ -147,8 +153,15 @@ impl Compiler<'_> {
         let (Some((to, to_place)), Some(conversion)) = (to, conversion) else { return Vec::new() };
         let Some((path, target)) = self.target(&to, &to_place, type_name, conversion) else { return Vec::new() };
         let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
+        let Some(op) = op else {
+            // Keys that were not come to are no unknown ones.
+            for name in ["value", "rows", "refer", "key", "codes", "with", "title"] {
+                table.take(name);
+            }
+            table.finish(self.problems);
+            return Vec::new();
+        };
         table.finish(self.problems);
-        let Some(op) = op else { return Vec::new() };
         let many = target.many && path.last().is_some_and(|step| step.index.is_none());
         if let Some((_, at)) = id.as_ref().filter(|_| !many || target.primitive.is_some()) {
             self.problems.hint(
@@ -298,6 +311,9 @@ impl Compiler<'_> {
         if let Some((name, at)) = table.text("codes", self.problems) {
             return self.codes(&name, &at, target, default, otherwise);
         }
+        if let Some((_, at)) = otherwise {
+            self.problems.hint(&at, "`otherwise` is for codes that a code set does not have", "add `codes = \"…\"`");
+        }
         if conversion == Conversion::ObservationValue {
             let elements: Vec<ElementPath> = VALUE_ELEMENTS
                 .iter()
@@ -327,7 +343,19 @@ impl Compiler<'_> {
             self.problems.hint(place, message, "add `codes = \"…\"`");
             return None;
         }
-        let with = table.text("with", self.problems).map(|given| given.0);
+        let with = match table.text("with", self.problems) {
+            Some((text, at)) if conversion == Conversion::ContactPoint => {
+                let uses = self.element_path("use", &at, "ContactPoint").and_then(|found| found.1.binding());
+                let use_of = Target { many: false, type_name: "code", primitive: Some(Primitive::Code), binding: uses };
+                self.bound(&text, &use_of, &at).then_some(text)
+            }
+            Some((_, at)) => {
+                let message = format!("`{}` takes no `with`", conversion.doc().name);
+                self.problems.hint(&at, message, "leave it out; it is for `contact-point`");
+                None
+            }
+            None => None,
+        };
         let mut paths = self.paths(table, "title");
         if conversion == Conversion::EndOfAppointment {
             for path in ["SCH-11.4", "SCH-9.1", "SCH-10.1"] {
@@ -359,6 +387,11 @@ impl Compiler<'_> {
             self.problems.hint(&value.place, format!("this value does not fit a {}", target.type_name), hint);
             return None;
         };
+        if let Some(fault) = target.primitive.and_then(|primitive| fhir::primitive_fault(primitive, &made)) {
+            let message = format!("this value does not fit a {}: {fault}", target.type_name);
+            self.problems.hint(&value.place, message, "write it as FHIR does");
+            return None;
+        }
         if let Some(text) = made.as_str()
             && !self.bound(text, target, &value.place)
         {
@@ -434,6 +467,9 @@ impl Compiler<'_> {
         Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0) })
     }
 }
+
+/// Where a row's value may come from, one of them.
+const SOURCES: [&str; 5] = ["from", "lines", "value", "rows", "refer"];
 
 /// The element a row fills.
 struct Target {
