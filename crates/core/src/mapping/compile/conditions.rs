@@ -73,7 +73,7 @@ impl Compiler<'_> {
 
     pub(super) fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
         match SegmentName::parse(name) {
-            Some(segment) => self.known(segment, name, place),
+            Some(segment) => self.known(segment, place),
             None => {
                 let hint = "three characters, e.g. `OBX`; `OBR/OBX` for the OBX of each OBR";
                 self.problems.hint(place, format!("`{name}` is no segment name"), hint);
@@ -82,9 +82,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// The segment when the standard, Fairway or a file of the mapping knows it; otherwise a problem where `text`
-    /// stands in the value at `place`.
-    fn known(&mut self, segment: SegmentName, text: &str, place: &Place) -> Option<SegmentName> {
+    /// The segment when the standard, Fairway or a file of the mapping knows it; otherwise a problem.
+    fn known(&mut self, segment: SegmentName, place: &Place) -> Option<SegmentName> {
         let name = segment.as_str();
         let mut known: Vec<&str> = hl7v2::segment_names().collect();
         known.extend(self.segments.iter().map(SegmentName::as_str));
@@ -96,21 +95,20 @@ impl Compiler<'_> {
             Some(near) => format!("did you mean `{near}`? Or {declare}"),
             None => declare,
         };
-        self.problems.hint(&part(place, text, name), format!("unknown segment `{name}`"), hint);
+        self.problems.hint(&part(place, name), format!("unknown segment `{name}`"), hint);
         None
     }
 
     /// The path when its segment is known and has such a field.
     fn known_path(&mut self, path: Path, text: &str, place: &Place) -> Option<Path> {
-        let segment = self.known(path.segment?, text, place)?;
+        let segment = self.known(path.segment?, place)?;
         let field = path.field;
         match hl7v2::last_field_before(segment, field).filter(|_| !self.segments.contains(&segment)) {
             Some(last) => {
                 let message = format!("`{text}`: {segment} has no field {field}");
-                let hint = format!(
-                    "its last is {segment}-{last}; a component is written like `{segment}-{}.1`. Fields of your own: `segments = \"{segment}\"` at the top of the file",
-                    last.min(3)
-                );
+                let own = format!("fields of your own: `segments = [\"{segment}\"]` at the top of the file");
+                let hint =
+                    format!("its last is {segment}-{last}; a component stands behind a dot, as in `PID-5.1`; {own}");
                 self.problems.hint(place, message, hint);
                 None
             }
@@ -145,7 +143,7 @@ impl Compiler<'_> {
         let place = table.place().clone();
         let condition = if let Some(given) = table.text("valued", self.problems) {
             match SegmentName::parse(&given.0) {
-                Some(segment) => self.known(segment, &given.0, &given.1).map(Condition::SegmentValued),
+                Some(segment) => self.known(segment, &given.1).map(Condition::SegmentValued),
                 None => self.path(&given).map(Condition::Valued),
             }
         } else if let Some(given) = table.text("absent", self.problems) {
@@ -259,15 +257,11 @@ impl Compiler<'_> {
     }
 }
 
-/// The place of the first `name` of a text; the whole value when it is not written so.
-fn part(place: &Place, text: &str, name: &str) -> Place {
+/// The place of a name in the value at `place`.
+fn part(place: &Place, name: &str) -> Place {
     let written = place.source.text.get(place.span.clone()).unwrap_or_default();
-    let offset = text.find(name).filter(|_| written.get(1..).is_some_and(|rest| rest.starts_with(text)));
-    match offset {
-        Some(offset) => {
-            let start = place.span.start + 1 + offset;
-            Place { source: place.source.clone(), span: start..start + name.len() }
-        }
+    match written.find(name).map(|offset| place.span.start + offset) {
+        Some(start) => Place { source: place.source.clone(), span: start..start + name.len() },
         None => place.clone(),
     }
 }

@@ -149,7 +149,7 @@ struct Compiler<'a> {
     segments: HashSet<SegmentName>,
     /// Where each event is named.
     events: HashMap<(String, String), Place>,
-    /// Where the message at hand names each segment, by a path in none of the rows an earlier message had read.
+    /// Where the message at hand names each segment; rows compiled for an earlier message have no entry.
     places: HashMap<SegmentName, Place>,
     /// Blocks with a problem: what they do not fill may just not have been understood.
     faulty: HashSet<BlockId>,
