@@ -192,7 +192,7 @@ fn environments(
         environments.push(Environment { name, listeners });
     }
     if environments.is_empty() {
-        problems.hint(table.place(), "no `[[environment]]`", "add one with `name = \"sandbox\"` and a listener");
+        problems.absent(table.place(), "no `[[environment]]`", "add one with `name = \"sandbox\"` and a listener");
     }
     environments
 }

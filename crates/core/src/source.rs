@@ -164,37 +164,54 @@ pub fn parse(source: &Arc<Source>, problems: &mut Problems) -> Table {
     let mut errors: Vec<(Range<usize>, String)> =
         errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
     errors.sort_by_key(|error| error.0.start);
-    let mut lost_before = 0;
+    let unclosed = errors
+        .iter()
+        .any(|(_, message)| message.starts_with("unclosed array,") || message.starts_with("unclosed inline table,"));
+    let last = errors.last().map_or(0, |error| error.0.start);
+    let mut told_before = 0;
     for (span, message) in errors {
-        // Of a line or a lost text only its first error is worth telling.
-        if span.start < lost_before {
+        if span.start < told_before {
             continue;
         }
-        let kind = message.split(',').next().unwrap_or_default();
-        // Behind an open quote everything is read as what it is not.
+        let kind = message.split(',').next().unwrap_or_default().to_owned();
+        let (before, rest) = source.text.split_at_checked(span.start).unwrap_or_default();
         let open_quote = kind.ends_with(" string") && (message.ends_with("`\"`") || message.ends_with("`'`"));
-        let hint = match kind {
+        // What is left open makes an error of every line behind it, and the first is near the fault.
+        let left_open = unclosed
+            && match kind.as_str() {
+                "missing comma between array elements" | "missing key for inline table element" => true,
+                "string values must be quoted" => {
+                    rest.get(span.len()..).is_some_and(|rest| rest.trim_start().starts_with('='))
+                }
+                _ => false,
+            };
+        let hint = match kind.as_str() {
             _ if open_quote => "close the text with the quote that opened it",
-            "missing comma between key-value pairs" => "put a comma before this, or close what stands before it",
+            _ if left_open => "close with `]` or `}` what stands before this, or put a comma",
+            "missing comma between key-value pairs" | "missing comma between array elements" => {
+                "put a comma before this, or close with `]` or `}` what stands before it"
+            }
             "duplicate key" => "give each name once: keep one of the two",
             "unclosed array" | "unclosed table" => "add the closing `]`",
             "unclosed array table" => "close the heading: `[[name]]`",
-            "string values must be quoted" => "put the text between straight quotes: `\"text\"`",
-            "key with no value" => "add `=` and a value",
             "unclosed inline table" => "add the closing `}`",
+            "string values must be quoted" | "missing opening quote" => {
+                "put the text between straight quotes: `\"text\"`"
+            }
+            "key with no value" => "add `=` and a value",
             "missing escaped value" => "write a backslash twice, or put the text between single quotes",
             _ => "write it as TOML: `name = \"text\"`, `name = [\"one\", \"two\"]`, `name = { key = \"text\" }`",
         };
-        let header = matches!(kind, "unclosed table" | "unclosed array table");
-        let (before, rest) = source.text.split_at_checked(span.start).unwrap_or_default();
         let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let length = match (open_quote, header) {
-            (true, _) => None,
-            (false, true) => rest.find("\n["),
-            (false, false) => rest.find('\n'),
+        let up_to = |mark: &str| rest.find(mark).map_or(source.text.len() + 1, |length| span.start + length);
+        let line = up_to("\n");
+        // Up to where what was read cannot be trusted.
+        let end = match kind.as_str() {
+            _ if left_open || (open_quote && last > line) => source.text.len() + 1,
+            "unclosed table" | "unclosed array table" => up_to("\n["),
+            _ => line,
         };
-        let end = length.map_or(source.text.len() + 1, |length| span.start + length);
-        lost_before = end;
+        told_before = if left_open || open_quote { end } else { line };
         let lost = Place { source: source.clone(), span: start..end };
         let place = Some(Place { source: source.clone(), span });
         problems.syntax(Problem { place, hint: Some(hint.to_owned()), message }, lost);
@@ -528,13 +545,21 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_syntax_error_is_not_told() {
-        let (mut table, mut problems) = read("name = \"open\nfrom = { to = 3, and = 4 }\nzone = true\n");
+        let (mut table, mut problems) = read("list = [{ name = \"open },\n  { name = \"b\" },\n]\nzone = true\n");
         assert!(table.required_text("system", &mut problems).is_none());
         table.finish(&mut problems);
         assert!(problems.len() > 1);
         let shown: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
         let hint = "(hint: close the text with the quote that opened it)";
-        assert_eq!(shown, [format!("t.toml:1:13: invalid basic string, expected `\"` {hint}")]);
+        assert_eq!(shown, [format!("t.toml:1:26: invalid basic string, expected `\"` {hint}")]);
+    }
+
+    #[test]
+    fn something_left_open_is_told_once() {
+        let (_, problems) = read("list = [\"a\"\nname = \"b\"\nzone = \"c\"\nmore = \"d\"\n");
+        let lines: Vec<usize> =
+            problems.into_vec().iter().map(|problem| problem.place.as_ref().unwrap().line_and_column().0).collect();
+        assert!(lines.len() <= 3 && lines[0] == 2, "{lines:?}");
     }
 
     #[test]

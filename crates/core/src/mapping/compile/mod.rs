@@ -175,9 +175,13 @@ impl Compiler<'_> {
         for (kind, takes_rows) in [("rows", true), ("checks", false)] {
             let Some(mut named) = table.table(kind, self.problems) else { continue };
             for (name, place, value) in named.take_all() {
-                if value.as_table().is_none() && value.as_array().is_none() {
-                    let hint = format!("write `{name} = [ {{ … }} ]`");
-                    self.problems.hint(&value.place, format!("{kind} `{name}` must be a list of tables"), hint);
+                // Rows that only other mappings use are looked at no further.
+                let named = |item: &Value| !takes_rows && item.as_text().is_some();
+                if let Some(item) =
+                    source::one_or_many(&value).iter().find(|item| item.as_table().is_none() && !named(item))
+                {
+                    let hint = format!("write `{name} = [{{ … }}]`");
+                    self.problems.hint(&item.place, format!("{kind} `{name}` must be a list of tables"), hint);
                 }
                 own.push((kind, name.clone(), place.clone()));
                 let all = if takes_rows { &mut self.rows } else { &mut self.checks };

@@ -72,9 +72,8 @@ impl Compiler<'_> {
         for item in source::one_or_many(&value) {
             match item.as_table() {
                 Some(table) => rows.extend(self.row(table, type_name)),
-                None => {
-                    self.problems.hint(&item.place, "a row must be a table", "write `{ to = \"…\", from = \"…\" }`")
-                }
+                // Told where the rows were taken.
+                None => self.problems.follows(),
             }
         }
         self.open.pop();
