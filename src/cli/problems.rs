@@ -5,7 +5,7 @@ use fairway_core::source::Problem;
 use std::io::{IsTerminal, Write};
 
 /// Problems shown in full; of more only the number is told.
-const SHOWN_MAX: usize = 50;
+const SHOWN_MAX: usize = 1000;
 
 /// The problems as text for people.
 pub fn render(problems: &[Problem], colour: bool) -> String {
@@ -40,7 +40,7 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
         text.push_str("\n\n");
     }
     if problems.len() > SHOWN_MAX {
-        text.push_str(&format!("… and {} more\n", problems.len() - SHOWN_MAX));
+        text.push_str(&format!("… and {} more; `fairway check --json` shows all\n", problems.len() - SHOWN_MAX));
     }
     let noun = if problems.len() == 1 { "problem" } else { "problems" };
     text.push_str(&format!("{} {noun}\n", problems.len()));

@@ -75,8 +75,11 @@ impl ConfiguredFeed {
 /// What feeds are made from.
 pub(super) struct Parts<'a> {
     pub(super) organisations: &'a [ConfiguredOrganisation],
+    /// True when no organisation has problems, so that one that is not found is not there.
+    pub(super) organisations_complete: bool,
     pub(super) national: &'a [IdentifierType],
-    pub(super) plans: &'a HashMap<String, Arc<Plan>>,
+    /// Every mapping; none when it has problems.
+    pub(super) plans: &'a HashMap<&'a str, Option<Arc<Plan>>>,
 }
 
 pub(super) fn read(
@@ -100,22 +103,30 @@ pub(super) fn read(
     });
     let organisation = table.required_text("organisation", problems).and_then(|(code, place)| {
         let found = parts.organisations.iter().find(|one| one.organisation.code() == code);
-        if found.is_none() {
+        if found.is_none() && !parts.organisations_complete {
+            problems.follows();
+        } else if found.is_none() {
             let hint = "add an `[[organisation]]` with this code to the configuration";
             problems.hint(&place, format!("there is no organisation `{code}`"), hint);
         }
         found
     });
     let plan = table.required_text("mapping", problems).and_then(|(name, place)| {
-        let found = parts.plans.get(&name).cloned();
-        if found.is_none() {
-            let hint = match nearest(&name, parts.plans.keys().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "it must be a file in the mappings folder without problems of its own".to_owned(),
-            };
-            problems.hint(&place, format!("there is no mapping `{name}`"), hint);
+        match parts.plans.get(name.as_str()) {
+            // None when the mapping has problems of its own, which are told.
+            Some(plan) => plan.clone(),
+            None => {
+                let mut names: Vec<&str> = parts.plans.keys().copied().collect();
+                names.sort_unstable();
+                let hint = match nearest(&name, names.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None if names.is_empty() => "there is none yet in the mappings folder".to_owned(),
+                    None => format!("there are: {}", names.join(", ")),
+                };
+                problems.hint(&place, format!("there is no mapping `{name}`"), hint);
+                None
+            }
         }
-        found
     });
     let zone = table.text("zone", problems);
     let zone_name = zone.as_ref().map_or("Europe/London", |(name, _)| name.as_str());

@@ -1,64 +1,61 @@
 //! The configuration file itself, and how its parts fit together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fairway_core::hl7v2::AckStyle;
-use fairway_core::mapping::{self, read_identifiers};
+use fairway_core::mapping::{self, Plan, read_identifiers};
 use fairway_core::record::IdentifierKind;
-use fairway_core::source::{Place, Problems, Table, parse};
+use fairway_core::source::{Place, Problems, Table, nearest, parse};
 
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, Listener, library};
+use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
 
 pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option<Config> {
-    let source = files.read(path, problems)?;
+    let source = files.read(path, None, problems)?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
     let mut table = parse(&source, problems);
-    let mut folder = |name: &'static str, problems: &mut Problems| -> PathBuf {
-        let given = table.text(name, problems).map(|(text, _)| text);
-        base.join(given.unwrap_or_else(|| name.to_owned()))
+    let mut folder = |name: &'static str, problems: &mut Problems| -> (PathBuf, Place) {
+        let (given, place) = table.text(name, problems).unwrap_or_else(|| (name.to_owned(), Place::start(&source)));
+        (base.join(given), place)
     };
-    let data = folder("data", problems);
-    let feeds_folder = folder("feeds", problems);
-    let mappings_folder = folder("mappings", problems);
+    let (data, _) = folder("data", problems);
+    let (feeds_folder, feeds_place) = folder("feeds", problems);
+    let (mappings_folder, mappings_place) = folder("mappings", problems);
 
-    let http = table.table("http", problems).and_then(|http| read_http(http, problems));
-    if http.is_none() && problems.is_empty() {
-        problems.hint(table.place(), "`[http]` is missing", "add `[http]` with `listen = \"127.0.0.1:8080\"`");
+    if !table.has("http") {
+        let hint = "add `[http]` with `listen = \"127.0.0.1:8080\"` and `access = \"open\"`";
+        problems.absent(table.place(), "`[http]` is missing", hint);
     }
+    let http = table.table("http", problems).and_then(|http| read_http(http, problems));
     let log_json = table.table("log", problems).is_some_and(|log| read_log(log, problems));
 
-    let organisations: Vec<ConfiguredOrganisation> = table
-        .tables("organisation", problems)
-        .into_iter()
-        .filter_map(|organisation| organisation::read(organisation, problems))
-        .collect();
-    let mut codes = HashSet::new();
-    for organisation in &organisations {
-        if !codes.insert(organisation.organisation.code()) {
-            let message = format!("organisation `{}` is given twice", organisation.organisation.code());
-            problems.hint(table.place(), message, "give each organisation once");
+    let tables = table.tables("organisation", problems);
+    let tables_count = tables.len();
+    let organisations: Vec<ConfiguredOrganisation> =
+        tables.into_iter().filter_map(|organisation| organisation::read(organisation, problems)).collect();
+    let mut codes = HashMap::new();
+    for one in &organisations {
+        if let Some(earlier) = codes.insert(one.organisation.code(), &one.place) {
+            let message = format!("organisation `{}` is given twice", one.organisation.code());
+            let hint = format!("line {} has it, too; give each organisation once", earlier.line_and_column().0);
+            problems.hint(&one.place, message, hint);
         }
     }
-    local_systems_are_local(&organisations, table.place(), problems);
+    local_systems_are_local(&organisations, problems);
 
-    let library = library(files, &mappings_folder, problems);
-    let mut plans = HashMap::new();
-    for name in library.names() {
-        if let Some(plan) = mapping::compile(&library, name, problems) {
-            plans.insert(name.to_owned(), Arc::new(plan));
-        }
-    }
-    let national = match files.read(&mappings_folder.join("identifiers.toml"), problems) {
+    let library = library(files, &mappings_folder, &mappings_place, problems);
+    let plans: HashMap<&str, Option<Arc<Plan>>> =
+        library.names().map(|name| (name, mapping::compile(&library, name, problems).map(Arc::new))).collect();
+    let national = match files.read(&mappings_folder.join(IDENTIFIERS), Some(&mappings_place), problems) {
         Some(source) => {
             let mut table = parse(&source, problems);
             let tables = table.tables("identifier", problems);
@@ -67,30 +64,37 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         }
         None => Vec::new(),
     };
-    let parts = Parts { organisations: &organisations, national: &national, plans: &plans };
-    let feeds: Vec<Arc<ConfiguredFeed>> = files
-        .read_folder(&feeds_folder, "toml", problems)
-        .into_iter()
-        .filter_map(|(file, source)| feed::read(&file, &source, &parts, problems))
-        .map(Arc::new)
-        .collect();
+    let parts = Parts {
+        organisations: &organisations,
+        organisations_complete: organisations.len() == tables_count,
+        national: &national,
+        plans: &plans,
+    };
+    let feed_files = files.read_folder(&feeds_folder, "toml", &feeds_place, problems);
+    let mut feeds = BTreeMap::new();
+    for (file, source) in &feed_files {
+        let feed = feed::read(file, source, &parts, problems).map(Arc::new);
+        feeds.insert(file.trim_end_matches(".toml"), feed);
+    }
 
     let environments = environments(&mut table, &feeds, http, problems);
     table.finish(problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
+    let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
+    let feeds = feeds.into_values().flatten().collect();
     Some(Config { data, http: http?, log_json, organisations, environments, plans, feeds })
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.
-fn local_systems_are_local(organisations: &[ConfiguredOrganisation], place: &Place, problems: &mut Problems) {
+fn local_systems_are_local(organisations: &[ConfiguredOrganisation], problems: &mut Problems) {
     let mut owners: HashMap<&str, &str> = HashMap::new();
-    for organisation in organisations {
-        let code = organisation.organisation.code();
-        for identifier in organisation.identifiers.iter().filter(|one| one.kind == IdentifierKind::Local) {
+    for one in organisations {
+        let code = one.organisation.code();
+        for identifier in one.identifiers.iter().filter(|type_of| type_of.kind == IdentifierKind::Local) {
             let owner = owners.entry(&identifier.system).or_insert(code);
             if *owner != code {
                 let message = format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
-                problems.hint(place, message, "local numbers need a system of their own per organisation");
+                problems.hint(&one.place, message, "local numbers need a system of their own per organisation");
             }
         }
     }
@@ -137,9 +141,12 @@ fn address(text: &str, place: &Place, problems: &mut Problems) -> Option<SocketA
     }
 }
 
+/// Feeds by name; none when a file has problems, which are told.
+type Feeds<'a> = BTreeMap<&'a str, Option<Arc<ConfiguredFeed>>>;
+
 fn environments(
     table: &mut Table,
-    feeds: &[Arc<ConfiguredFeed>],
+    feeds: &Feeds<'_>,
     http: Option<SocketAddr>,
     problems: &mut Problems,
 ) -> Vec<Environment> {
@@ -174,7 +181,8 @@ fn environments(
             routes: feed.routes.clone(),
             parse: feed.parse.clone(),
         };
-        let own: Vec<Arc<ConfiguredFeed>> = feeds.iter().map(|feed| Arc::new(own(feed))).collect();
+        let own: Feeds<'_> =
+            feeds.iter().map(|(name, feed)| (*name, feed.as_ref().map(|feed| Arc::new(own(feed))))).collect();
         let mut listeners = Vec::new();
         for listener in given.tables("listener", problems) {
             if let Some(listener) = read_listener(listener, &own, &mut taken, problems) {
@@ -185,14 +193,14 @@ fn environments(
         environments.push(Environment { name, listeners });
     }
     if environments.is_empty() {
-        problems.hint(table.place(), "no `[[environment]]`", "add one with `name = \"sandbox\"` and a listener");
+        problems.absent(table.place(), "no `[[environment]]`", "add one with `name = \"sandbox\"` and a listener");
     }
     environments
 }
 
 fn read_listener(
     mut table: Table,
-    feeds: &[Arc<ConfiguredFeed>],
+    feeds: &Feeds<'_>,
     taken: &mut HashSet<SocketAddr>,
     problems: &mut Problems,
 ) -> Option<Listener> {
@@ -206,30 +214,33 @@ fn read_listener(
         Some(address)
     });
     let mut own: Vec<Arc<ConfiguredFeed>> = Vec::new();
-    for (wanted, place) in table.texts("feeds", problems) {
-        let Some(feed) = feeds.iter().find(|feed| feed.feed.name == wanted) else {
-            let hint = match nearest_feed(&wanted, feeds) {
+    let wanted = table.texts("feeds", problems);
+    if wanted.is_empty() {
+        problems.absent(table.place(), "the listener serves no feed", "add `feeds = [\"demographics\"]`");
+    }
+    for (wanted, place) in wanted {
+        let Some(feed) = feeds.get(wanted.as_str()) else {
+            let hint = match nearest(&wanted, feeds.keys().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => "there is one file per feed in the feeds folder".to_owned(),
+                None => format!("there are, by their files: {}", feeds.keys().copied().collect::<Vec<_>>().join(", ")),
             };
             problems.hint(&place, format!("there is no feed `{wanted}`"), hint);
             continue;
         };
+        let Some(feed) = feed else { continue };
         if let Some(rival) = own.iter().find(|earlier| rivals(earlier, feed)) {
             let message = format!("`{wanted}` and `{}` take the same messages", rival.feed.name);
             problems.hint(&place, message, "tell them apart by `[[route]]` with application or facility");
         }
         own.push(feed.clone());
     }
-    if own.is_empty() {
-        problems.hint(table.place(), "the listener serves no feed", "add `feeds = [\"demographics\"]`");
-    }
     let acknowledgement = match table.text("acknowledgement", problems) {
         None => AckStyle::Standard,
         Some((text, _)) if text == "standard" => AckStyle::Standard,
+        Some((text, _)) if text == "strict" => AckStyle::Strict,
         Some((text, _)) if text == "plain" => AckStyle::Plain,
         Some((text, place)) => {
-            problems.hint(&place, format!("unknown acknowledgement `{text}`"), "`standard` or `plain`");
+            problems.hint(&place, format!("unknown acknowledgement `{text}`"), "write `standard`, `strict` or `plain`");
             AckStyle::Standard
         }
     };
@@ -253,10 +264,6 @@ fn read_listener(
         idle: Duration::from_secs(idle),
         in_frame: Duration::from_secs(in_frame),
     })
-}
-
-fn nearest_feed<'a>(name: &str, feeds: &'a [Arc<ConfiguredFeed>]) -> Option<&'a str> {
-    fairway_core::source::nearest(name, feeds.iter().map(|feed| feed.feed.name.as_str()))
 }
 
 /// True when some message would fit both feeds equally well.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fairway_core::source::{Problems, Source};
+use fairway_core::source::{Place, Problems, Source};
 
 macro_rules! built_in {
     ($($name:literal),* $(,)?) => {
@@ -47,14 +47,19 @@ pub(super) enum Files {
 }
 
 impl Files {
-    /// Reads a text file; its name in messages is the path as the user would write it.
-    pub(super) fn read(self, path: &Path, problems: &mut Problems) -> Option<Arc<Source>> {
+    /// Reads a text file; its name in messages is the path as the user would write it. `named` is where the
+    /// configuration names it or its folder.
+    pub(super) fn read(self, path: &Path, named: Option<&Place>, problems: &mut Problems) -> Option<Arc<Source>> {
         let name = path.display().to_string();
         let text = match self {
-            Files::Disk => match std::fs::read_to_string(path) {
-                Ok(text) => text,
+            Files::Disk => match std::fs::read(path) {
+                Ok(bytes) => return Some(text(name, bytes, problems)),
                 Err(error) => {
-                    problems.general(format!("cannot read {name}: {error}"), "check the path and its permissions");
+                    let message = format!("cannot read {name}: {error}");
+                    match named {
+                        Some(place) => problems.hint(place, message, "add the file, or name another folder here"),
+                        None => problems.general(message, "check the path and its permissions"),
+                    }
                     return None;
                 }
             },
@@ -68,6 +73,7 @@ impl Files {
         self,
         folder: &Path,
         ending: &str,
+        named: &Place,
         problems: &mut Problems,
     ) -> Vec<(String, Arc<Source>)> {
         let mut paths: Vec<PathBuf> = match self {
@@ -75,7 +81,7 @@ impl Files {
                 Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
                 Err(error) => {
                     let message = format!("cannot read the folder {}: {error}", folder.display());
-                    problems.general(message, "check the path in the configuration");
+                    problems.hint(named, message, "add the folder, or name another one here");
                     return Vec::new();
                 }
             },
@@ -90,10 +96,43 @@ impl Files {
             .into_iter()
             .filter_map(|path| {
                 let name = path.file_name()?.to_str()?.to_owned();
-                Some((name, self.read(&path, problems)?))
+                Some((name, self.read(&path, Some(named), problems)?))
             })
             .collect()
     }
+}
+
+/// The text of a file. What is not UTF-8 is a problem, and the rest is read on so that its own problems are told, too.
+fn text(name: String, bytes: Vec<u8>, problems: &mut Problems) -> Arc<Source> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks().0.iter().map(|&pair| unit(pair)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    let (text, fault) = match bytes.as_slice() {
+        [0xFF, 0xFE, rest @ ..] => (wide(rest, u16::from_le_bytes), Some((0, "the file is UTF-16".to_owned()))),
+        [0xFE, 0xFF, rest @ ..] => (wide(rest, u16::from_be_bytes), Some((0, "the file is UTF-16".to_owned()))),
+        // Windows programs mark UTF-8 so.
+        [0xEF, 0xBB, 0xBF, rest @ ..] => decode(rest),
+        bytes => decode(bytes),
+    };
+    let source = Arc::new(Source { name, text });
+    if let Some((start, found)) = fault {
+        let length = source.text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let place = Place { source: source.clone(), span: start..start + length };
+        problems.hint(&place, format!("not UTF-8: {found}"), "save the file as UTF-8 in the editor");
+    }
+    source
+}
+
+/// The text, and the place of the first byte that is not UTF-8 with what stands there.
+fn decode(bytes: &[u8]) -> (String, Option<(usize, String)>) {
+    let fault = std::str::from_utf8(bytes).err().map(|error| {
+        let start = error.valid_up_to();
+        let byte = bytes.get(start).copied().unwrap_or_default();
+        // What it most likely is, since most such files come from Windows.
+        (start, format!("byte {start} of the file is 0x{byte:02X}, in Latin-1 `{}`", char::from(byte).escape_debug()))
+    });
+    (String::from_utf8_lossy(bytes).into_owned(), fault)
 }
 
 #[cfg(test)]
@@ -101,12 +140,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_not_utf_8_is_told_with_its_place_and_the_rest_is_read() {
+        let read = |bytes: &[u8]| {
+            let mut problems = Problems::default();
+            let source = text("codes/x.csv".to_owned(), bytes.to_vec(), &mut problems);
+            let told: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
+            (source.text.clone(), told)
+        };
+        let hint = "(hint: save the file as UTF-8 in the editor)";
+        let (text, told) = read(b"a,b\nCaf\xE9,c\nd,e\n");
+        assert_eq!(text, "a,b\nCaf\u{FFFD},c\nd,e\n");
+        assert_eq!(told, [format!("codes/x.csv:2:4: not UTF-8: byte 7 of the file is 0xE9, in Latin-1 `é` {hint}")]);
+        let (text, told) = read(b"\xFF\xFEa\0,\0b\0");
+        assert_eq!(text, "a,b");
+        assert_eq!(told, [format!("codes/x.csv:1:1: not UTF-8: the file is UTF-16 {hint}")]);
+        assert_eq!(read(b"\xEF\xBB\xBFa,b"), ("a,b".to_owned(), Vec::new()));
+    }
+
+    #[test]
     fn the_binary_carries_every_file_of_the_example() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut problems = Problems::default();
+        let named = Place::start(&Arc::new(Source { name: String::new(), text: String::new() }));
         for (folder, ending) in [("feeds", "toml"), ("mappings", "toml"), ("mappings/codes", "csv")] {
             let names = |files: Files, folder: &Path, problems: &mut Problems| -> Vec<String> {
-                files.read_folder(folder, ending, problems).into_iter().map(|(name, _)| name).collect()
+                files.read_folder(folder, ending, &named, problems).into_iter().map(|(name, _)| name).collect()
             };
             let on_disk = names(Files::Disk, &root.join(folder), &mut problems);
             assert_eq!(names(Files::BuiltIn, Path::new(folder), &mut problems), on_disk, "{folder}");

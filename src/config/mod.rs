@@ -15,7 +15,7 @@ use std::time::Duration;
 use fairway_care::Organisation;
 use fairway_core::hl7v2::{AckStyle, ParseOptions};
 use fairway_core::mapping::{Feed, Library, Plan};
-use fairway_core::source::{Problem, Problems};
+use fairway_core::source::{Place, Problem, Problems};
 use files::Files;
 
 pub use feed::{FeedKind, Route};
@@ -109,9 +109,17 @@ impl Config {
     }
 }
 
-/// The mapping library of a folder and its `codes` folder.
-fn library(files: Files, folder: &Path, problems: &mut Problems) -> Library {
-    let mappings = files.read_folder(folder, "toml", problems);
-    let codes = files.read_folder(&folder.join("codes"), "csv", problems);
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+/// The file beside the mappings that lists national identifiers.
+const IDENTIFIERS: &str = "identifiers.toml";
+
+/// The mapping library of a folder, which the configuration names at `named`, and its `codes` folder.
+fn library(files: Files, folder: &Path, named: &Place, problems: &mut Problems) -> Library {
+    let mut mappings = files.read_folder(folder, "toml", named, problems);
+    mappings.retain(|(file, _)| file != IDENTIFIERS);
+    let codes = files.read_folder(&folder.join("codes"), "csv", named, problems);
     Library::new(mappings, codes, problems)
 }

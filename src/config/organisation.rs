@@ -10,6 +10,8 @@ use fairway_core::source::{Place, Problems, Table, Value};
 
 /// An organisation with what its feeds need of it.
 pub(super) struct ConfiguredOrganisation {
+    /// Where the configuration names it.
+    pub(super) place: Place,
     pub(super) organisation: Arc<Organisation>,
     /// Its own identifiers.
     pub(super) identifiers: Vec<IdentifierType>,
@@ -36,8 +38,10 @@ pub(super) fn read(mut table: Table, problems: &mut Problems) -> Option<Configur
         labels.finish(problems);
     }
     table.finish(problems);
-    match Organisation::new(&code?.0, &name?.0, teams) {
+    let (code, code_place) = code?;
+    match Organisation::new(&code, &name?.0, teams) {
         Ok(organisation) => Some(ConfiguredOrganisation {
+            place: code_place,
             organisation: Arc::new(organisation),
             identifiers,
             specialty_labels,
@@ -82,7 +86,7 @@ fn label_value(value: &Value, problems: &mut Problems) -> Option<Label> {
     match value.as_text() {
         Some(text) => label(text, &value.place, problems),
         None => {
-            problems.at(&value.place, "a label must be a string");
+            problems.hint(&value.place, "a label must be a string", "write it like `\"710\" = \"MENTAL_HEALTH\"`");
             None
         }
     }

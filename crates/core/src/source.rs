@@ -3,6 +3,7 @@
 //! Works on text it is handed; whoever reads the file from disk brings it here. Used for mappings, feeds and the
 //! configuration, so that all of them report errors alike.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,6 +30,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// The start of a file, for what concerns all of it.
+    pub fn start(source: &Arc<Source>) -> Place {
+        Place { source: source.clone(), span: 0..source.text.lines().next().unwrap_or_default().len() }
+    }
+
     /// One-based line and column (in characters) of the start.
     pub fn line_and_column(&self) -> (usize, usize) {
         let before = self.source.text.get(..self.span.start).unwrap_or(&self.source.text);
@@ -48,7 +54,7 @@ impl fmt::Display for Place {
 /// Something wrong in a file, with what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where; none when the whole file or folder is meant and is named in the message.
+    /// Where; none when there is no file to show and the message names what is meant.
     pub place: Option<Place>,
     /// What is wrong.
     pub message: String,
@@ -69,48 +75,146 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Collects problems while a file is read.
+/// Collects problems while files are read: each once, though several mappings include its file.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    told: Vec<Problem>,
+    /// File, byte and message of those that are told.
+    known: HashSet<(Option<(String, usize)>, String)>,
+    found: usize,
+    /// Text that could not be read as TOML: what is found there follows from that fault and is not told.
+    broken: Vec<Place>,
+}
 
 impl Problems {
-    /// Adds a problem at a place.
-    pub fn at(&mut self, place: &Place, message: impl Into<String>) {
-        self.0.push(Problem { place: Some(place.clone()), message: message.into(), hint: None });
-    }
-
     /// Adds a problem at a place, with what to do.
     pub fn hint(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
-        self.0.push(Problem { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()) });
+        self.add(Some(place), message.into(), Some(hint.into()));
+    }
+
+    /// Adds a problem about something that is not there. It is not told of a file with broken syntax, where it may stand
+    /// unread.
+    pub fn absent(&mut self, place: &Place, message: impl Into<String>, hint: impl Into<String>) {
+        match self.broken.iter().any(|broken| broken.source.name == place.source.name) {
+            true => self.follows(),
+            false => self.hint(place, message, hint),
+        }
     }
 
     /// Adds a problem that has no place in a file.
     pub fn general(&mut self, message: impl Into<String>, hint: impl Into<String>) {
-        self.0.push(Problem { place: None, message: message.into(), hint: Some(hint.into()) });
+        self.add(None, message.into(), Some(hint.into()));
     }
 
-    /// Number of problems so far.
+    /// Counts a problem that follows from one already told.
+    pub fn follows(&mut self) {
+        self.found += 1;
+    }
+
+    fn add(&mut self, place: Option<&Place>, message: String, hint: Option<String>) {
+        let follows = |place: &Place| {
+            let around =
+                |broken: &Place| broken.source.name == place.source.name && broken.span.contains(&place.span.start);
+            self.broken.iter().any(around)
+        };
+        self.found += 1;
+        if !place.is_some_and(follows) {
+            self.tell(Problem { place: place.cloned(), message, hint });
+        }
+    }
+
+    fn tell(&mut self, problem: Problem) {
+        let place = problem.place.as_ref().map(|place| (place.source.name.clone(), place.span.start));
+        if self.known.insert((place, problem.message.clone())) {
+            self.told.push(problem);
+        }
+    }
+
+    /// A syntax error; `lost` is the text that cannot be trusted after it.
+    fn syntax(&mut self, problem: Problem, lost: Place) {
+        self.found += 1;
+        self.tell(problem);
+        self.broken.push(lost);
+    }
+
+    /// Number of syntax errors so far, those of a file counted each time it is read.
+    pub fn syntax_errors(&self) -> usize {
+        self.broken.len()
+    }
+
+    /// Number of problems found so far, those counted that are told already or follow from another.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found == 0
     }
 
     /// All problems, in the order they were found.
     pub fn into_vec(self) -> Vec<Problem> {
-        self.0
+        self.told
     }
 }
 
 /// Reads a file; syntax errors become problems and what could be read is returned.
 pub fn parse(source: &Arc<Source>, problems: &mut Problems) -> Table {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        problems.at(&Place { source: source.clone(), span }, error.message().to_owned());
+    let mut errors: Vec<(Range<usize>, String)> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message().to_owned())).collect();
+    errors.sort_by_key(|error| error.0.start);
+    let unclosed = errors
+        .iter()
+        .any(|(_, message)| message.starts_with("unclosed array,") || message.starts_with("unclosed inline table,"));
+    let last = errors.last().map_or(0, |error| error.0.start);
+    let mut told_before = 0;
+    for (span, message) in errors {
+        if span.start < told_before {
+            continue;
+        }
+        let kind = message.split(',').next().unwrap_or_default().to_owned();
+        let (before, rest) = source.text.split_at_checked(span.start).unwrap_or_default();
+        let open_quote = kind.ends_with(" string") && (message.ends_with("`\"`") || message.ends_with("`'`"));
+        // What is left open makes an error of every line behind it, and the first is near the fault.
+        let left_open = unclosed
+            && match kind.as_str() {
+                "missing comma between array elements" | "missing key for inline table element" => true,
+                "string values must be quoted" => {
+                    rest.get(span.len()..).is_some_and(|rest| rest.trim_start().starts_with('='))
+                }
+                _ => false,
+            };
+        let hint = match kind.as_str() {
+            _ if open_quote => "close the text with the quote that opened it",
+            _ if left_open => "close with `]` or `}` what stands before this, or put a comma",
+            "missing comma between key-value pairs" | "missing comma between array elements" => {
+                "put a comma before this, or close with `]` or `}` what stands before it"
+            }
+            "duplicate key" => "give each name once: keep one of the two",
+            "unclosed array" | "unclosed table" => "add the closing `]`",
+            "unclosed array table" => "close the heading: `[[name]]`",
+            "unclosed inline table" => "add the closing `}`",
+            "string values must be quoted" | "missing opening quote" => {
+                "put the text between straight quotes: `\"text\"`"
+            }
+            "key with no value" => "add `=` and a value",
+            "missing escaped value" => "write a backslash twice, or put the text between single quotes",
+            _ => "write it as TOML: `name = \"text\"`, `name = [\"one\", \"two\"]`, `name = { key = \"text\" }`",
+        };
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let up_to = |mark: &str| rest.find(mark).map_or(source.text.len() + 1, |length| span.start + length);
+        let line = up_to("\n");
+        // Up to where what was read cannot be trusted.
+        let end = match kind.as_str() {
+            _ if left_open || (open_quote && last > line) => source.text.len() + 1,
+            "unclosed table" | "unclosed array table" => up_to("\n["),
+            _ => line,
+        };
+        told_before = if left_open || open_quote { end } else { line };
+        let lost = Place { source: source.clone(), span: start..end };
+        let place = Some(Place { source: source.clone(), span });
+        problems.syntax(Problem { place, hint: Some(hint.to_owned()), message }, lost);
     }
     let span = table.span();
     Table::new(source, table.into_inner(), span)
@@ -229,6 +333,11 @@ impl Table {
         &self.place
     }
 
+    /// True when the key is given.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.0 == name)
+    }
+
     /// Takes a value, whatever it is.
     pub fn take(&mut self, name: &'static str) -> Option<Value> {
         self.asked.push(name);
@@ -254,7 +363,7 @@ impl Table {
         match value.as_text() {
             Some(text) => Some((text.to_owned(), value.place)),
             None => {
-                problems.at(&value.place, format!("`{name}` must be a string"));
+                problems.hint(&value.place, format!("`{name}` must be a string"), format!("write `{name} = \"…\"`"));
                 None
             }
         }
@@ -262,11 +371,11 @@ impl Table {
 
     /// Takes a string that must be there.
     pub fn required_text(&mut self, name: &'static str, problems: &mut Problems) -> Option<(String, Place)> {
-        if self.entries.iter().any(|entry| entry.0 == name) {
+        if self.has(name) {
             return self.text(name, problems);
         }
         self.asked.push(name);
-        problems.hint(&self.place, format!("`{name}` is missing"), format!("add `{name} = \"…\"`"));
+        problems.absent(&self.place, format!("`{name}` is missing"), format!("add `{name} = \"…\"`"));
         None
     }
 
@@ -274,7 +383,8 @@ impl Table {
     pub fn boolean(&mut self, name: &'static str, problems: &mut Problems) -> Option<bool> {
         let value = self.take(name)?;
         if value.as_boolean().is_none() {
-            problems.at(&value.place, format!("`{name}` must be true or false"));
+            let hint = format!("write `{name} = true` without quotes");
+            problems.hint(&value.place, format!("`{name}` must be true or false"), hint);
         }
         value.as_boolean()
     }
@@ -290,7 +400,7 @@ impl Table {
                     within.start,
                     within.end.saturating_sub(1)
                 );
-                problems.at(&value.place, message);
+                problems.hint(&value.place, message, format!("write e.g. `{name} = {}`, without quotes", within.start));
                 None
             }
         }
@@ -309,7 +419,8 @@ impl Table {
             .filter_map(|item| {
                 let table = item.as_table();
                 if table.is_none() {
-                    problems.at(&item.place, format!("`{name}` must be a table or an array of tables"));
+                    let hint = format!("write `{name} = {{ … }}` or a list of such");
+                    problems.hint(&item.place, format!("`{name}` must be a table or an array of tables"), hint);
                 }
                 table
             })
@@ -321,7 +432,7 @@ impl Table {
         let value = self.take(name)?;
         let table = value.as_table();
         if table.is_none() {
-            problems.at(&value.place, format!("`{name}` must be a table"));
+            problems.hint(&value.place, format!("`{name}` must be a table"), format!("write `{name} = {{ … }}`"));
         }
         table
     }
@@ -348,7 +459,8 @@ pub fn texts(name: &str, value: &Value, problems: &mut Problems) -> Vec<(String,
         .filter_map(|item| match item.as_text() {
             Some(text) => Some((text.to_owned(), item.place.clone())),
             None => {
-                problems.at(&item.place, format!("`{name}` must be a string or an array of strings"));
+                let hint = format!("write `{name} = \"…\"` or `{name} = [\"…\", \"…\"]`");
+                problems.hint(&item.place, format!("`{name}` must be a string or an array of strings"), hint);
                 None
             }
         })
@@ -371,19 +483,25 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance, case ignored.
+/// Letters that must change, appear, go or change places with the next one; case is ignored.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+    let left: Vec<char> = left.to_lowercase().chars().collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=right.len()).collect();
+    for (index, from) in left.iter().enumerate() {
+        let mut row = vec![index + 1];
         for (at, to) in right.iter().enumerate() {
-            let change = diagonal + usize::from(from != *to);
-            diagonal = row[at + 1];
-            row[at + 1] = change.min(row[at] + 1).min(row[at + 1] + 1);
+            let change = above[at] + usize::from(from != to);
+            let mut least = change.min(above[at + 1] + 1).min(row[at] + 1);
+            if index > 0 && at > 0 && left[index - 1] == *to && right[at - 1] == *from {
+                least = least.min(before[at - 1] + 1);
+            }
+            row.push(least);
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[right.len()]
+    above[right.len()]
 }
 
 #[cfg(test)]
@@ -410,7 +528,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "t.toml:1:8: `name` must be a string",
+                "t.toml:1:8: `name` must be a string (hint: write `name = \"…\"`)",
                 "t.toml:1:1: `system` is missing (hint: add `system = \"…\"`)",
                 "t.toml:2:1: unknown key `fromm` (hint: did you mean `from`?)",
             ]
@@ -422,11 +540,32 @@ mod tests {
         let (mut table, mut problems) = read("a = \nb = \"kept\"\nc = [1,\n");
         assert!(problems.len() >= 2, "{problems:?}");
         assert_eq!(table.text("b", &mut problems).unwrap().0, "kept");
+        assert!(problems.into_vec().iter().all(|problem| problem.place.is_some() && problem.hint.is_some()));
+    }
+
+    #[test]
+    fn what_follows_from_a_syntax_error_is_not_told() {
+        let (mut table, mut problems) = read("list = [{ name = \"open },\n  { name = \"b\" },\n]\nzone = true\n");
+        assert!(table.required_text("system", &mut problems).is_none());
+        table.finish(&mut problems);
+        assert!(problems.len() > 1);
+        let shown: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
+        let hint = "(hint: close the text with the quote that opened it)";
+        assert_eq!(shown, [format!("t.toml:1:26: invalid basic string, expected `\"` {hint}")]);
+    }
+
+    #[test]
+    fn something_left_open_is_told_once() {
+        let (_, problems) = read("list = [\"a\"\nname = \"b\"\nzone = \"c\"\nmore = \"d\"\n");
+        let lines: Vec<usize> =
+            problems.into_vec().iter().map(|problem| problem.place.as_ref().unwrap().line_and_column().0).collect();
+        assert!(lines.len() <= 3 && lines[0] == 2, "{lines:?}");
     }
 
     #[test]
     fn nearest_names() {
         assert_eq!(nearest("birthdat", ["birthDate", "gender"]), Some("birthDate"));
         assert_eq!(nearest("xyz", ["birthDate", "gender"]), None);
+        assert_eq!(nearest("SUI", ["ADT", "SIU"]), Some("SIU"));
     }
 }

@@ -16,6 +16,8 @@ pub(crate) mod rules;
 mod scope;
 mod together;
 
+pub(crate) use primitive::fault as primitive_fault;
+
 use scope::{Path, Scope};
 
 /// No more problems than this are listed for one resource; a last line says so.

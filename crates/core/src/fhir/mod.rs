@@ -9,6 +9,7 @@ pub mod json;
 pub mod search;
 pub mod table;
 
+pub(crate) use check::primitive_fault;
 pub use check::{Issue, check, check_bundle};
 pub use date::date_range;
 pub use json::{Json, Name, Object};

@@ -27,6 +27,7 @@ mod index;
 mod location;
 mod message;
 pub mod mllp;
+mod names;
 mod path;
 mod scan;
 mod segment;
@@ -46,6 +47,7 @@ pub use index::{
 };
 pub use location::Location;
 pub use message::Message;
+pub use names::{last_field_before, message_codes, never_in, segment_names};
 pub use path::{Index, PATH_BYTES_MAX, Path, PathError, Repetition};
 pub use segment::{Segment, SegmentName};
 pub use separators::Separators;

@@ -24,6 +24,8 @@ pub struct Entry {
     pub system: Option<String>,
     /// Display text.
     pub display: Option<String>,
+    /// Its line in the file.
+    pub place: Place,
 }
 
 impl CodeSet {
@@ -31,12 +33,14 @@ impl CodeSet {
     pub fn read(name: &str, source: &Arc<Source>, problems: &mut Problems) -> CodeSet {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(source.text.as_bytes());
         let place = |start: usize, length: usize| Place { source: source.clone(), span: start..start + length };
+        let length =
+            |start: usize| source.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().len();
         let heading = source.text.lines().next().unwrap_or_default();
         if heading.trim() != "code,value,system,display" {
             problems.hint(
                 &place(0, heading.len()),
                 "wrong heading of a code set",
-                "the first line must be `code,value,system,display`",
+                "the first line must be `code,value,system,display`, with commas between the columns",
             );
             return CodeSet { name: name.to_owned(), entries: HashMap::new() };
         }
@@ -46,21 +50,32 @@ impl CodeSet {
                 Ok(record) => record,
                 Err(error) => {
                     let start = error.position().map_or(0, |position| position.byte() as usize);
-                    problems.at(&place(start, 0), format!("cannot read this line as CSV: {error}"));
+                    let message = match error.kind() {
+                        csv::ErrorKind::UnequalLengths { len, .. } => {
+                            format!("this line has {len} columns instead of 4")
+                        }
+                        _ => format!("cannot read this line as CSV: {error}"),
+                    };
+                    let hint = "write `code,value,system,display`; what holds a comma stands between double quotes";
+                    problems.hint(&place(start, length(start)), message, hint);
                     continue;
                 }
             };
             let start = record.position().map_or(0, |position| position.byte() as usize);
-            let length = source.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default().len();
+            let length = length(start);
             let text = |index: usize| record.get(index).filter(|text| !text.is_empty()).map(str::to_owned);
             let (Some(code), Some(value)) = (text(0), text(1)) else {
                 problems.hint(&place(start, length), "`code` and `value` must both be given", "fill both columns");
                 continue;
             };
-            let entry = Entry { value, system: text(2), display: text(3) };
-            if entries.insert(code.clone(), entry).is_some() {
-                problems.hint(&place(start, length), format!("code `{code}` is given twice"), "keep one of the lines");
+            let entry = Entry { value, system: text(2), display: text(3), place: place(start, length) };
+            if let Some(earlier) = entries.insert(code.clone(), entry) {
+                let hint = format!("line {} has it, too; keep one of the lines", earlier.place.line_and_column().0);
+                problems.hint(&place(start, length), format!("code `{code}` is given twice"), hint);
             }
+        }
+        if entries.is_empty() {
+            problems.hint(&place(0, heading.len()), "the code set has no code", "add lines below the heading");
         }
         CodeSet { name: name.to_owned(), entries }
     }
@@ -68,6 +83,16 @@ impl CodeSet {
     /// What a code stands for.
     pub fn get(&self, code: &str) -> Option<&Entry> {
         self.entries.get(code)
+    }
+
+    /// True when nothing could be read of its file.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Every code.
+    pub fn codes(&self) -> impl Iterator<Item = &String> {
+        self.entries.keys()
     }
 
     /// Every entry.
@@ -97,7 +122,7 @@ mod tests {
         assert_eq!(
             problems,
             [
-                "codes/x.csv:4:1: code `M` is given twice (hint: keep one of the lines)",
+                "codes/x.csv:4:1: code `M` is given twice (hint: line 2 has it, too; keep one of the lines)",
                 "codes/x.csv:5:1: `code` and `value` must both be given (hint: fill both columns)",
             ]
         );

@@ -73,7 +73,7 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "gender", from = "PID-8.1", codes = "sex" }"#,
-            "m.toml:7:46: code set `sex` turns `X` into `mail`, which this element cannot have",
+            "sex.csv:3:1: `X` becomes `mail`, which m.toml:7:46 cannot take (hint: one of: ",
         ),
         (
             r#"{ to = "gender", value = "mal" }"#,
@@ -83,7 +83,51 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
             r#"{ to = "gender", from = "PID-8.1" }"#,
             "m.toml:7:10: a code with a required binding needs a code set (hint: add `codes = \"…\"`)",
         ),
-        (r#"{ to = "active", value = "yes" }"#, "m.toml:7:28: this value does not fit a boolean"),
+        (
+            r#"{ to = "active", value = "yes" }"#,
+            "m.toml:7:28: this value does not fit a boolean (hint: write `true` or `false` without quotes)",
+        ),
+        (r#"{ to = "birthDate", value = "yesterday" }"#, "m.toml:7:31: this value does not fit a date: "),
+        (
+            r#"{ to = "active", value = true, from = "PID-1" }"#,
+            "m.toml:7:3: a row has one source, and this has `from` and `value` (hint: keep one of them)",
+        ),
+        (
+            r#"{ to = "gender", from = "PID-8.1", codes = "sex", as = "text" }"#,
+            "m.toml:7:3: `codes` and `as` exclude each other (hint: keep one of them)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", when = { count = "NK1" } }"#,
+            "m.toml:7:60: `count` needs `above` or `below` (hint: add e.g. `above = 0`",
+        ),
+        (
+            r#"{ to = "telecom", from = "PID-13", as = "contact-point", with = "hom" }"#,
+            "m.toml:7:67: `hom` is not in the required value set of this element (hint: did you mean `home`?)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", when = { valued = "PID-5", absent = "PID-6" } }"#,
+            "m.toml:7:50: a condition asks one thing, and this asks `valued` and `absent` (hint: write a list",
+        ),
+        (
+            r#"{ to = "name.family", from = "PIB-5.1" }"#,
+            "m.toml:7:33: unknown segment `PIB` (hint: did you mean `PID`? Or a segment of your own is declared",
+        ),
+        (
+            r#"{ to = "name.family", from = "ZPV-1", when = { count = "ZPW", above = 0 } }"#,
+            "m.toml:7:59: unknown segment `ZPW` (hint: a segment of your own is declared at the top of the file: `segments = [\"ZPW\"]`)",
+        ),
+        (
+            r#"{ to = "name.family", each = "OBC", from = "PID-5.1" }"#,
+            "m.toml:7:33: unknown segment `OBC` (hint: did you",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-71" }"#,
+            "m.toml:7:32: `PID-71`: PID has no field 71 (hint: its last is PID-40",
+        ),
+        (
+            r#"{ to = "name.family", from = "TXA-5.1" }"#,
+            "m.toml:7:32: ADT^A28 never holds TXA-5: its messages have no TXA (hint: read another segment",
+        ),
         (
             r#"{ to = "birthDate[1]", from = "PID-7.1", as = "date" }"#,
             "m.toml:7:10: `birthDate` does not repeat (hint: leave the index out)",
@@ -104,7 +148,7 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", need = "often" }"#,
-            "m.toml:7:50: unknown need `often` (hint: `create` or `always`)",
+            "m.toml:7:50: unknown need `often` (hint: write `create` or `always`)",
         ),
         (r#"{ to = "name.family", from = "PID-5.1", when = { valued = "P" } }"#, "m.toml:7:62:"),
         (r#"{ to = "name.family", from = ".1" }"#, "m.toml:7:32: `.1` names no segment (hint: write e.g. `PID-5.1`)"),
@@ -112,6 +156,10 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         let found = row(given);
         assert!(found.iter().any(|problem| problem.starts_with(expected)), "{given}\n{expected}\n{found:#?}");
     }
+    // What a message of the type may not hold can still be asked for, to refuse it.
+    let refused = r#"checks = [{ if = { valued = "SCH-1" }, refuse = "SCH: not here" }]"#;
+    let rows = "[rows]\npatient = [{ to = \"active\", value = true }]\n";
+    assert_eq!(problems(&format!("{refused}\n{rows}")), Vec::<String>::new());
     // A bad path points at the fault inside it.
     let found = row(r#"{ to = "name.family", from = "PID-x.1" }"#);
     assert!(found[0].starts_with("m.toml:7:3") && found[0].contains("is no HL7 path"), "{found:?}");
@@ -129,7 +177,7 @@ fn faults_of_writes_and_files() {
         ),
         (
             r#"{ resource = "Appointment", policy = "upsert", key = "SCH-1.1", rows = "a" }"#,
-            "m.toml:5:47: unknown policy `upsert` (hint: `replace`, `merge`, `set`, `append` or `delete`)",
+            "m.toml:5:47: unknown policy `upsert` (hint: write `replace`, `merge`, `set`, `append` or `delete`)",
         ),
         (
             r#"{ resource = "Appointment", policy = "replace", rows = "a" }"#,
@@ -137,7 +185,15 @@ fn faults_of_writes_and_files() {
         ),
         (
             r#"{ resource = "Appointment", policy = "replace", key = "SCH-1.1", rows = "a" }"#,
-            "m.toml:5:10: no row fills `participant`, which FHIR requires of Appointment (hint: add a row with `to = \"participant\"`)",
+            "m.toml:5:82: no row fills `participant`, which FHIR requires of Appointment (hint: add a row with `to = \"participant\"`)",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "replace", key = [], rows = "a" }"#,
+            "m.toml:5:64: the key has no part (hint: name the sender's id",
+        ),
+        (
+            r#"{ resource = "Appointment", policy = "replace", key = "PV1-1", label = ["a", "b"], rows = "a" }"#,
+            "m.toml:5:87: more labels than parts of the key (hint: give one label for each part)",
         ),
         (
             r#"{ resource = "Appointment", policy = "set", key = "SCH-1.1", rows = "a" }"#,
@@ -161,6 +217,67 @@ fn faults_of_writes_and_files() {
         problems.into_vec()[0].to_string(),
         "there is no mapping `apointments` (hint: did you mean `appointments`?)"
     );
+}
+
+#[test]
+fn an_event_is_handled_in_one_place() {
+    let rows = "[rows]\npatient = [{ to = \"active\", value = true }]\n";
+    let second = |events: &str| {
+        let message = "patient = { policy = \"merge\", rows = \"patient\" }";
+        problems(&format!("[[message]]\nevents = [{events}]\n{message}\n{rows}"))
+    };
+    assert_eq!(second(r#""ADT^A31""#), Vec::<String>::new());
+    let hint = "line 3 names it first; keep it in one `[[message]]`";
+    assert_eq!(second(r#""ADT^A31", "ADT^A28""#), [format!("m.toml:6:22: ADT^A28 is handled already (hint: {hint})")]);
+    assert_eq!(second(r#""ATD^A31""#), ["m.toml:6:11: HL7 v2 has no messages `ATD` (hint: did you mean `ADT^A31`?)"]);
+    assert!(second(r#""ADT^A31^ADT_A05""#)[0].starts_with("m.toml:6:11: `ADT^A31^ADT_A05` is no message type"));
+}
+
+#[test]
+fn a_site_declares_segments_of_its_own() {
+    let text = |segments: &str| {
+        format!(
+            "{segments}\n{HEAD}[rows]\npatient = [{{ to = \"name.family\", from = [\"ZPV-1.1\", \"ZPV-300\", \"PID-70\"] }}]\n"
+        )
+    };
+    let (library, mut found) = library(
+        &[("good.toml", &text("segments = [\"ZPV\", \"PID\"]")), ("bad.toml", &text("segments = \"ZP\""))],
+        &[],
+    );
+    assert!(compile(&library, "good", &mut found).is_some());
+    assert!(compile(&library, "bad", &mut found).is_none());
+    let found: Vec<String> = found.into_vec().iter().map(ToString::to_string).collect();
+    assert!(found[0].starts_with("bad.toml:1:12: `ZP` is no segment name"), "{found:?}");
+    assert_eq!(found.iter().filter(|problem| problem.contains("unknown segment `ZPV`")).count(), 2, "{found:?}");
+}
+
+#[test]
+fn a_fault_is_told_once_and_nothing_that_follows_from_it() {
+    let message = "profile = \"phr\"\ninclude = [\"shared.toml\"]\n[[message]]\nevents = [\"ADT^A28\"]\n\
+                   patient = { policy = \"merge\", rows = \"patient\" }\n";
+    let all = |shared: &str| -> Vec<String> {
+        let (library, mut found) = library(&[("a.toml", message), ("b.toml", message), ("shared.toml", shared)], &[]);
+        assert_eq!(library.names().collect::<Vec<_>>(), ["a", "b"]);
+        for name in ["a", "b"] {
+            assert!(compile(&library, name, &mut found).is_none());
+        }
+        found.into_vec().iter().map(ToString::to_string).collect()
+    };
+    let found = all("[rows]\npatient = [{ to = \"birthDat\", from = \"PID-7.1\" }]\n");
+    assert_eq!(found, ["shared.toml:2:19: Patient has no element `birthDat` (hint: did you mean `birthDate`?)"]);
+    let found = all("[rows\npatient = [{ to = \"birthDate\", from = \"PID-7.1\", as = \"date\" }]\n");
+    assert!(found.len() == 1 && found[0].starts_with("shared.toml:1:6: unclosed table"), "{found:?}");
+}
+
+#[test]
+fn a_file_without_messages_is_checked() {
+    let (library, mut found) = library(&[("m.toml", "profile = \"phr\"\n[[mesage]]\n"), ("n.toml", "[rows]\n")], &[]);
+    for name in library.names() {
+        assert!(compile(&library, name, &mut found).is_none());
+    }
+    let found: Vec<String> = found.into_vec().iter().map(ToString::to_string).collect();
+    assert_eq!(found[0], "m.toml:2:3: unknown key `mesage` (hint: did you mean `message`?)");
+    assert!(found[1].starts_with("n.toml:1:1: `profile` is missing"), "{found:?}");
 }
 
 fn feed(text: &str) -> Feed {

@@ -9,7 +9,7 @@ use super::super::json::Json;
 use super::super::table::Primitive;
 
 /// What is wrong with the value of a primitive element, if anything.
-pub(super) fn fault(primitive: Primitive, value: &Json) -> Option<&'static str> {
+pub(crate) fn fault(primitive: Primitive, value: &Json) -> Option<&'static str> {
     match (primitive, value) {
         (Primitive::Boolean, Json::Bool(_)) => None,
         (Primitive::Boolean, _) => Some("must be true or false"),

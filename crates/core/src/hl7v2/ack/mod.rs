@@ -86,9 +86,12 @@ impl Ack {
 /// How the answers of an address look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AckStyle {
-    /// As the sender asks (MSH-15, MSH-16), with an ERR segment in the form of its version.
+    /// As the sender asks (MSH-15, MSH-16), with an ERR segment in the form of its version. A message that asks for no
+    /// answer at all (`NE` in both) gets one in original mode: over MLLP most senders wait for it whatever they wrote.
     #[default]
     Standard,
+    /// As the sender asks, also when that is no answer at all.
+    Strict,
     /// One answer in original mode without ERR segment, as hl7-api 1.5 has it.
     Plain,
 }
@@ -100,8 +103,10 @@ pub fn answers(to: &Message, ack: &Ack, style: AckStyle, kept: bool, now_micros:
         (AckStyle::Plain, _) => {
             return vec![render(Some(to), &Ack { error: None, ..ack.clone() }, now_micros)];
         }
-        (AckStyle::Standard, Asked::Original) => return vec![render(Some(to), ack, now_micros)],
-        (AckStyle::Standard, Asked::Enhanced { accept, application }) => (accept, application),
+        (AckStyle::Standard, Asked::Original | Asked::NOTHING) | (AckStyle::Strict, Asked::Original) => {
+            return vec![render(Some(to), ack, now_micros)];
+        }
+        (AckStyle::Standard | AckStyle::Strict, Asked::Enhanced { accept, application }) => (accept, application),
     };
     let mut answers = Vec::with_capacity(2);
     let told = match (kept, application, ack.code) {

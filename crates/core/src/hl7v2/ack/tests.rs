@@ -83,7 +83,7 @@ fn rejected(reason: &str, error: ErrorCode) -> Ack {
 /// MSA-1 of each answer.
 fn codes(asked: &str, ack: &Ack, kept: bool) -> Vec<String> {
     let to = asking(asked, "2.4");
-    let answers = answers(&to, ack, AckStyle::Standard, kept, NOW);
+    let answers = answers(&to, ack, AckStyle::Strict, kept, NOW);
     let parsed = |bytes: Vec<u8>| Message::parse(bytes.into(), &ParseOptions::default()).unwrap();
     let parsed: Vec<Message> = answers.into_iter().map(parsed).collect();
     let ids: Vec<_> = parsed.iter().map(|answer| answer.control_id().into_owned()).collect();
@@ -118,6 +118,10 @@ fn each_mode_answers_what_is_asked_for() {
     assert_eq!(codes("AL|AL", &failed, true), ["CA", "AE"]);
     assert_eq!(codes("AL|AL", &failed, false), ["CE", "AE"]);
     assert_eq!(codes("AL|NE", &failed, false), ["CE"]);
+    // Only on demand is a sender left without any answer.
+    let nothing = answers(&asking("NE|NE", "2.5"), &bad, AckStyle::Standard, true, NOW).concat();
+    assert!(String::from_utf8(nothing).unwrap().contains("MSA|AR|9|"));
+    assert_eq!(answers(&asking("AL|AL", "2.5"), &good, AckStyle::Standard, true, NOW).len(), 2);
     let plain = answers(&asking("AL|AL", "2.5"), &bad, AckStyle::Plain, true, NOW).concat();
     let plain = String::from_utf8(plain).unwrap();
     assert!(plain.ends_with("MSA|AR|9|Parsing or validation error: PID-7.1 is no date\r"), "{plain}");

@@ -2,10 +2,15 @@
 //!
 //! Remembers every path that is read, so that unread fields can be told.
 
+use std::collections::HashSet;
+
 use super::Compiler;
-use crate::hl7v2::{Path, SegmentName};
+use crate::hl7v2::{self, Path, SegmentName};
 use crate::mapping::plan::{Check, Condition, KeyPart, Pattern};
 use crate::source::{self, Place, Table, Value};
+
+/// What a condition may ask, one of them.
+const QUESTIONS: [&str; 7] = ["valued", "absent", "no-number", "path", "differ", "count", "pattern"];
 
 impl Compiler<'_> {
     /// `checks = "name"`, `["name", { … }]` or a list of tables.
@@ -17,7 +22,8 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(mut table) = item.as_table() else {
-                self.problems.at(&item.place, "a check must be a table or the name of checks");
+                let hint = "write `{ if = { … }, refuse = \"…\" }` or a name of `[checks]`";
+                self.problems.hint(&item.place, "a check must be a table or the name of checks", hint);
                 continue;
             };
             let each = self.each(&mut table);
@@ -26,9 +32,11 @@ impl Compiler<'_> {
                 checks.extend(self.named_checks(&name, &place, &each));
                 continue;
             }
+            let given = table.has("if");
             let conditions = self.conditions(&mut table, "if");
-            if conditions.is_empty() {
-                self.problems.hint(&item.place, "`if` is missing", "say when the message is refused");
+            if !given {
+                let hint = "say when the message is refused, e.g. `if = { count = \"SCH\", above = 1 }`";
+                self.problems.hint(&item.place, "`if` is missing", hint);
             }
             let refusal = table.required_text("refuse", self.problems);
             table.finish(self.problems);
@@ -40,7 +48,12 @@ impl Compiler<'_> {
     }
 
     pub(super) fn named_checks(&mut self, name: &str, place: &Place, each: &[SegmentName]) -> Vec<Check> {
+        self.used.insert(("checks", name.to_owned()));
         let Some((_, value)) = self.checks.get(name).cloned() else {
+            if !self.whole {
+                self.problems.follows();
+                return Vec::new();
+            }
             let hint = self.near(name, self.checks.keys());
             self.problems.hint(place, format!("there are no checks `{name}`"), hint);
             return Vec::new();
@@ -60,11 +73,64 @@ impl Compiler<'_> {
 
     pub(super) fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
         match SegmentName::parse(name) {
-            Some(name) => Some(name),
+            Some(segment) => self.known(segment, place),
             None => {
                 let hint = "three characters, e.g. `OBX`; `OBR/OBX` for the OBX of each OBR";
                 self.problems.hint(place, format!("`{name}` is no segment name"), hint);
                 None
+            }
+        }
+    }
+
+    /// The segment when the standard, Fairway or a file of the mapping knows it; otherwise a problem.
+    fn known(&mut self, segment: SegmentName, place: &Place) -> Option<SegmentName> {
+        let name = segment.as_str();
+        let mut known: Vec<&str> = hl7v2::segment_names().collect();
+        known.extend(self.segments.iter().map(SegmentName::as_str));
+        if known.contains(&name) {
+            return Some(segment);
+        }
+        let declare = format!("a segment of your own is declared at the top of the file: `segments = [\"{name}\"]`");
+        let hint = match source::nearest(name, known) {
+            Some(near) => format!("did you mean `{near}`? Or {declare}"),
+            None => declare,
+        };
+        self.problems.hint(&part(place, name), format!("unknown segment `{name}`"), hint);
+        None
+    }
+
+    /// The path when its segment is known and has such a field.
+    fn known_path(&mut self, path: Path, text: &str, place: &Place) -> Option<Path> {
+        let segment = self.known(path.segment?, place)?;
+        let field = path.field;
+        match hl7v2::last_field_before(segment, field).filter(|_| !self.segments.contains(&segment)) {
+            Some(last) => {
+                let message = format!("`{text}`: {segment} has no field {field}");
+                let own = format!("fields of your own: `segments = [\"{segment}\"]` at the top of the file");
+                let hint =
+                    format!("its last is {segment}-{last}; a component stands behind a dot, as in `PID-5.1`; {own}");
+                self.problems.hint(place, message, hint);
+                None
+            }
+            None => {
+                self.places.insert(segment, place.clone());
+                Some(path)
+            }
+        }
+    }
+
+    /// Reports segments that are read from `reads[from..]` on and that messages of the event never hold.
+    pub(super) fn read_in_vain(&mut self, from: usize, (code, trigger): &(String, String), event: &Place) {
+        let mut told = HashSet::new();
+        for &(segment, field, _) in self.reads.get(from..).unwrap_or_default() {
+            if hl7v2::never_in(segment, code) && told.insert(segment) {
+                let place = self.places.get(&segment).unwrap_or(event);
+                let message = format!("{code}^{trigger} never holds {segment}-{field}: its messages have no {segment}");
+                self.problems.hint(
+                    place,
+                    message,
+                    "read another segment, or do it in the `[[message]]` that has this one",
+                );
             }
         }
     }
@@ -77,7 +143,7 @@ impl Compiler<'_> {
         let place = table.place().clone();
         let condition = if let Some(given) = table.text("valued", self.problems) {
             match SegmentName::parse(&given.0) {
-                Some(segment) => Some(Condition::SegmentValued(segment)),
+                Some(segment) => self.known(segment, &given.1).map(Condition::SegmentValued),
                 None => self.path(&given).map(Condition::Valued),
             }
         } else if let Some(given) = table.text("absent", self.problems) {
@@ -99,6 +165,10 @@ impl Compiler<'_> {
         } else if let Some((name, place)) = table.text("count", self.problems) {
             let below = table.integer("below", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
             let above = table.integer("above", 0..1000, self.problems).and_then(|n| usize::try_from(n).ok());
+            if !table.has("above") && !table.has("below") {
+                let hint = "add e.g. `above = 0`: there is at least one";
+                self.problems.hint(&place, "`count` needs `above` or `below`", hint);
+            }
             self.segment(&name, &place).map(|segment| Condition::Count { segment, below, above })
         } else if let Some((name, place)) = table.text("pattern", self.problems) {
             self.grouped = true;
@@ -106,20 +176,29 @@ impl Compiler<'_> {
                 "textual-report" => Some(Condition::Pattern(Pattern::TextualReport)),
                 "collection" => Some(Condition::Pattern(Pattern::Collection)),
                 _ => {
-                    let hint = "`textual-report` or `collection`";
+                    let hint = "write `textual-report` or `collection`";
                     self.problems.hint(&place, format!("unknown pattern `{name}`"), hint);
                     None
                 }
             }
         } else {
+            let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
-            if paths.is_empty() {
-                let hint = "use valued, absent, no-number, path with in or not-in, differ, count or pattern";
+            if !given {
+                let hint =
+                    "use `valued`, `absent`, `no-number`, `path` with `in` or `not-in`, `differ`, `count` or `pattern`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
             Some(Condition::Differ(paths))
         };
+        let asked: Vec<&str> = QUESTIONS.into_iter().filter(|name| table.has(name)).collect();
+        if asked.len() > 1 {
+            let message = format!("a condition asks one thing, and this asks `{}`", asked.join("` and `"));
+            let hint = "write a list, of which all must hold: `[{ valued = \"…\" }, { absent = \"…\" }]`";
+            self.problems.hint(&place, message, hint);
+            return None;
+        }
         table.finish(self.problems);
         condition
     }
@@ -131,6 +210,7 @@ impl Compiler<'_> {
     pub(super) fn path(&mut self, (text, place): &(String, Place)) -> Option<Path> {
         match Path::parse(text) {
             Ok(path) if path.segment.is_some() => {
+                let path = self.known_path(path, text, place)?;
                 self.reads_path(&path);
                 Some(path)
             }
@@ -162,6 +242,9 @@ impl Compiler<'_> {
     /// `"SCH-1.1"`, or a list of parts, each a path or a list of alternatives; `?` marks a part that may be empty.
     pub(super) fn key(&mut self, value: &Value, labels: &[(String, Place)]) -> Vec<KeyPart> {
         let parts = source::one_or_many(value);
+        if parts.is_empty() {
+            self.problems.hint(&value.place, "the key has no part", "name the sender's id, e.g. `key = \"SCH-1.1\"`");
+        }
         let mut key = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let mut optional = false;
@@ -174,6 +257,15 @@ impl Compiler<'_> {
             key.push(KeyPart { paths, optional, label });
         }
         key
+    }
+}
+
+/// The place of a name in the value at `place`.
+fn part(place: &Place, name: &str) -> Place {
+    let written = place.source.text.get(place.span.clone()).unwrap_or_default();
+    match written.find(name).map(|offset| place.span.start + offset) {
+        Some(start) => Place { source: place.source.clone(), span: start..start + name.len() },
+        None => place.clone(),
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::codes::CodeSet;
 use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Row, WritePlan};
 use crate::fhir;
-use crate::hl7v2::{Path, SegmentName};
+use crate::hl7v2::{self, Path, SegmentName};
 use crate::record::{Policy, Unknown};
 use crate::source::{self, Place, Problems, Source, Table, Value};
 
@@ -21,6 +21,8 @@ use crate::source::{self, Place, Problems, Source, Table, Value};
 #[derive(Debug, Clone, Default)]
 pub struct Library {
     files: BTreeMap<String, Arc<Source>>,
+    /// Files without messages that others include: they hold what mappings share and are none themselves.
+    shared: HashSet<String>,
     codes: HashMap<String, Arc<CodeSet>>,
 }
 
@@ -40,7 +42,19 @@ impl Library {
                 (name, set)
             })
             .collect();
-        Library { files: mappings.into_iter().collect(), codes }
+        let files: BTreeMap<String, Arc<Source>> = mappings.into_iter().collect();
+        let (mut shared, mut mappings) = (HashSet::new(), HashSet::new());
+        for (file, source) in &files {
+            // What is wrong in the file is told when it is compiled.
+            let mut unread = Problems::default();
+            let mut table = source::parse(source, &mut unread);
+            shared.extend(table.texts("include", &mut unread).into_iter().map(|given| given.0));
+            if table.has("message") {
+                mappings.insert(file.clone());
+            }
+        }
+        shared.retain(|file| !mappings.contains(file));
+        Library { files, shared, codes }
     }
 
     /// The code set of a name.
@@ -48,12 +62,9 @@ impl Library {
         self.codes.get(name)
     }
 
-    /// Names of the files that define messages, so that each of them can be compiled.
+    /// Names of the mappings: every file that has messages or that no other includes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.files
-            .iter()
-            .filter(|(_, source)| source.text.contains("[[message]]"))
-            .map(|(file, _)| file.trim_end_matches(".toml"))
+        self.files.keys().filter(|file| !self.shared.contains(*file)).map(|file| file.trim_end_matches(".toml"))
     }
 }
 
@@ -74,6 +85,11 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         library,
         rows: HashMap::new(),
         checks: HashMap::new(),
+        segments: HashSet::new(),
+        events: HashMap::new(),
+        places: HashMap::new(),
+        faulty: HashSet::new(),
+        whole: true,
         compiled: HashMap::new(),
         open: Vec::new(),
         blocks: Vec::new(),
@@ -82,17 +98,23 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         grouped: false,
         problems,
     };
+    let broken = compiler.problems.syntax_errors();
     let mut table = source::parse(source, compiler.problems);
-    let profile = match table.required_text("profile", compiler.problems) {
+    let profile = match table.text("profile", compiler.problems) {
         Some((text, _)) if text == "phr" => Profile::Phr,
         Some((text, _)) if text == "v2-to-fhir" => Profile::V2ToFhir,
         Some((text, place)) => {
-            compiler.problems.hint(&place, format!("unknown profile `{text}`"), "`phr` or `v2-to-fhir`");
+            compiler.problems.hint(&place, format!("unknown profile `{text}`"), "write `phr` or `v2-to-fhir`");
             Profile::Phr
         }
-        None => Profile::Phr,
+        None => {
+            let hint = "add `profile = \"phr\"`, or include the file in a mapping when it is no mapping itself";
+            compiler.problems.absent(&Place::start(source), "`profile` is missing", hint);
+            Profile::Phr
+        }
     };
-    let own_rows = compiler.include(&mut table, &mut vec![file]);
+    let own = compiler.include(&mut table, &mut vec![file]);
+    compiler.whole &= compiler.problems.syntax_errors() == broken;
     let messages: Vec<MessagePlan> = table
         .tables("message", compiler.problems)
         .into_iter()
@@ -101,17 +123,14 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
     table.finish(compiler.problems);
     // A write that could not be read uses nothing, so this is only told of a file that is right otherwise.
     let right = compiler.problems.len() == before;
-    for (name, place) in own_rows {
-        if right && !compiler.used.contains(&name) {
-            compiler.problems.hint(&place, format!("rows `{name}` are used nowhere"), "use them or delete them");
+    for (kind, name, place) in own {
+        if right && !compiler.used.contains(&(kind, name.clone())) {
+            compiler.problems.hint(&place, format!("{kind} `{name}` are used nowhere"), "use them or delete them");
         }
     }
-    let mut seen = HashSet::new();
-    for event in messages.iter().flat_map(|message| &message.events) {
-        if !seen.insert(event) {
-            let text = format!("{}: {}^{} is handled by more than one [[message]]", source.name, event.0, event.1);
-            compiler.problems.general(text, "merge them");
-        }
+    if right && messages.is_empty() {
+        let hint = "add one with `events` and `patient`, or include the file in a mapping when it is no mapping itself";
+        compiler.problems.hint(&Place::start(source), "the mapping has no `[[message]]`", hint);
     }
     let blocks = compiler.blocks;
     (problems.len() == before).then(|| Plan { name: name.to_owned(), profile, messages, blocks })
@@ -125,21 +144,46 @@ struct Compiler<'a> {
     /// Blocks being compiled, to refuse circles.
     open: Vec<String>,
     blocks: Vec<Vec<Row>>,
-    used: HashSet<String>,
+    used: HashSet<(&'static str, String)>,
+    /// Segments that the files declare as a site's own.
+    segments: HashSet<SegmentName>,
+    /// Where each event is named.
+    events: HashMap<(String, String), Place>,
+    /// Where the message at hand names each segment; rows compiled for an earlier message have no entry.
+    places: HashMap<SegmentName, Place>,
+    /// Blocks with a problem: what they do not fill may just not have been understood.
+    faulty: HashSet<BlockId>,
+    /// False when a file is missing or has broken syntax, so that something named may be defined in what could not be read.
+    whole: bool,
     reads: Vec<(SegmentName, u16, u16)>,
     grouped: bool,
     problems: &'a mut Problems,
 }
 impl Compiler<'_> {
-    /// Takes `[rows]`, `[checks]` and the included files; returns the names of the rows this file defines.
-    fn include(&mut self, table: &mut Table, files: &mut Vec<String>) -> Vec<(String, Place)> {
+    /// Takes `segments`, `[rows]`, `[checks]` and the included files; returns what this file defines.
+    fn include(&mut self, table: &mut Table, files: &mut Vec<String>) -> Vec<(&'static str, String, Place)> {
         let mut own = Vec::new();
+        for (name, place) in table.texts("segments", self.problems) {
+            match SegmentName::parse(&name) {
+                Some(segment) => drop(self.segments.insert(segment)),
+                None => {
+                    let hint = "three capitals or digits, e.g. `ZPV`";
+                    self.problems.hint(&place, format!("`{name}` is no segment name"), hint);
+                }
+            }
+        }
         for (kind, takes_rows) in [("rows", true), ("checks", false)] {
             let Some(mut named) = table.table(kind, self.problems) else { continue };
             for (name, place, value) in named.take_all() {
-                if takes_rows {
-                    own.push((name.clone(), place.clone()));
+                // Rows that only other mappings use are looked at no further.
+                let named = |item: &Value| !takes_rows && item.as_text().is_some();
+                if let Some(item) =
+                    source::one_or_many(&value).iter().find(|item| item.as_table().is_none() && !named(item))
+                {
+                    let hint = format!("write `{name} = [{{ … }}]`");
+                    self.problems.hint(&item.place, format!("{kind} `{name}` must be a list of tables"), hint);
                 }
+                own.push((kind, name.clone(), place.clone()));
                 let all = if takes_rows { &mut self.rows } else { &mut self.checks };
                 if let Some((earlier, _)) = all.insert(name.clone(), (place.clone(), value)) {
                     self.problems.hint(&place, format!("{kind} `{name}` are defined already"), format!("at {earlier}"));
@@ -151,11 +195,19 @@ impl Compiler<'_> {
                 continue;
             }
             let Some(source) = self.library.files.get(&file) else {
-                self.problems.hint(&place, format!("no file `{file}` beside this one"), "check the name");
+                let hint = self.near(&file, self.library.files.keys().filter(|name| !files.contains(name)));
+                self.problems.hint(&place, format!("there is no file `{file}` beside this one"), hint);
+                self.whole = false;
                 continue;
             };
             files.push(file);
             let mut included = source::parse(source, self.problems);
+            if included.has("message") {
+                let hint = "move what both need to a file without `[[message]]` and `profile`, and include that";
+                self.problems.hint(&place, "this is a mapping itself, and a mapping cannot be included", hint);
+                self.whole = false;
+                continue;
+            }
             self.include(&mut included, files);
             included.finish(self.problems);
         }
@@ -168,25 +220,23 @@ impl Compiler<'_> {
         let mut events = Vec::new();
         let given = table.texts("events", self.problems);
         if given.is_empty() {
-            self.problems.hint(table.place(), "`events` is missing", "add `events = [\"ADT^A28\"]`");
+            self.problems.absent(table.place(), "`events` is missing", "add `events = [\"ADT^A28\"]`");
         }
-        for (event, place) in given {
-            match event.split_once('^') {
-                Some((code, trigger)) if code.len() == 3 && !trigger.is_empty() => {
-                    events.push((code.to_owned(), trigger.to_owned()));
-                }
-                _ => self.problems.hint(&place, format!("`{event}` is no message type"), "write it like `ADT^A28`"),
-            }
+        for (text, place) in given {
+            events.extend(self.event(&text, &place).map(|event| (event, place)));
         }
         let checks = match table.take("checks") {
             Some(value) => self.checks_of(&value),
             None => Vec::new(),
         };
+        // A check may well ask for what a message should not hold.
+        let checked = self.reads.len();
+        self.places.clear();
         let patient = match table.table("patient", self.problems) {
             Some(patient) => self.patient(patient),
             None => {
                 let hint = "add `patient = { policy = \"match\", rows = \"patient\" }`";
-                self.problems.hint(table.place(), "`patient` is missing: whose record is it?", hint);
+                self.problems.absent(table.place(), "`patient` is missing: whose record is it?", hint);
                 None
             }
         };
@@ -199,6 +249,10 @@ impl Compiler<'_> {
         let writes: Vec<WritePlan> =
             table.tables("write", self.problems).into_iter().filter_map(|write| self.write(write)).collect();
         table.finish(self.problems);
+        for (event, place) in &events {
+            self.read_in_vain(checked, event, place);
+        }
+        let events = events.into_iter().map(|(event, _)| event).collect();
         for path in ["MSH-3", "MSH-4", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "PID-2", "PID-3"] {
             if let Ok(path) = Path::parse(path) {
                 self.reads_path(&path);
@@ -208,12 +262,51 @@ impl Compiler<'_> {
         Some(MessagePlan { events, grouped: self.grouped, checks, patient: patient?, teams, writes, reads })
     }
 
+    /// A message type, as `ADT^A28`; the second place that names one is a problem.
+    fn event(&mut self, text: &str, place: &Place) -> Option<(String, String)> {
+        let event = match text.split_once('^') {
+            // Trigger events are three characters as segment names are.
+            Some((code, trigger)) if code.len() == 3 && SegmentName::parse(trigger).is_some() => {
+                (code.to_owned(), trigger.to_owned())
+            }
+            _ => {
+                let hint = "write message code and trigger event like `ADT^A28`, without the structure";
+                self.problems.hint(place, format!("`{text}` is no message type"), hint);
+                return None;
+            }
+        };
+        if !event.0.starts_with('Z') && !hl7v2::message_codes().any(|code| code == event.0) {
+            let hint = match source::nearest(&event.0, hl7v2::message_codes()) {
+                Some(near) => format!("did you mean `{near}^{}`?", event.1),
+                None => "write it like `ADT^A28`; message types of your own begin with Z".to_owned(),
+            };
+            self.problems.hint(place, format!("HL7 v2 has no messages `{}`", event.0), hint);
+            return None;
+        }
+        match self.events.get(&event) {
+            Some(earlier) => {
+                let (line, _) = earlier.line_and_column();
+                let hint = format!("line {line} names it first; keep it in one `[[message]]`");
+                self.problems.hint(place, format!("{text} is handled already"), hint);
+                None
+            }
+            None => {
+                self.events.insert(event.clone(), place.clone());
+                Some(event)
+            }
+        }
+    }
+
     fn patient(&mut self, mut table: Table) -> Option<PatientPlan> {
         let demographics = match table.required_text("policy", self.problems) {
             Some((text, _)) if text == "merge" => true,
             Some((text, _)) if text == "match" => false,
             Some((text, place)) => {
-                self.problems.hint(&place, format!("unknown policy `{text}` for a patient"), "`merge` or `match`");
+                self.problems.hint(
+                    &place,
+                    format!("unknown policy `{text}` for a patient"),
+                    "write `merge` or `match`",
+                );
                 false
             }
             None => false,
@@ -235,7 +328,7 @@ impl Compiler<'_> {
                 "append" => Policy::Append,
                 "delete" => Policy::Delete,
                 _ => {
-                    let hint = "`replace`, `merge`, `set`, `append` or `delete`";
+                    let hint = "write `replace`, `merge`, `set`, `append` or `delete`";
                     self.problems.hint(&place, format!("unknown policy `{text}`"), hint);
                     return None;
                 }
@@ -247,7 +340,8 @@ impl Compiler<'_> {
             Some((text, _)) if text == "create" => Unknown::Create,
             Some((text, _)) if text == "ignore" => Unknown::Ignore,
             Some((text, place)) => {
-                self.problems.hint(&place, format!("`unknown = \"{text}\"`?"), "`create` or `ignore`");
+                let message = format!("unknown value `{text}` of `unknown`");
+                self.problems.hint(&place, message, "write `create` or `ignore`");
                 Unknown::Create
             }
         };
@@ -255,9 +349,15 @@ impl Compiler<'_> {
         let when = self.conditions(&mut table, "when");
         let labels = table.texts("label", self.problems);
         let key = match table.take("key") {
-            Some(value) => self.key(&value, &labels),
+            Some(value) => {
+                let key = self.key(&value, &labels);
+                if let Some((_, place)) = labels.get(key.len().max(1)) {
+                    self.problems.hint(place, "more labels than parts of the key", "give one label for each part");
+                }
+                key
+            }
             None => {
-                self.problems.hint(table.place(), "`key` is missing: the sender's id", "add `key = \"SCH-1.1\"`");
+                self.problems.absent(table.place(), "`key` is missing: the sender's id", "add `key = \"SCH-1.1\"`");
                 Vec::new()
             }
         };
@@ -272,6 +372,7 @@ impl Compiler<'_> {
             true => None,
             false => table.required_text("rows", self.problems),
         };
+        let sets = table.has("only");
         let only = self.elements(&mut table, "only", resource);
         let unite = self.elements(&mut table, "unite", resource);
         let gather = self.elements(&mut table, "gather", resource);
@@ -288,16 +389,15 @@ impl Compiler<'_> {
         }
         if let Some((Policy::Set, place)) = &policy
             && item.is_none()
-            && only.is_empty()
+            && !sets
         {
             self.problems.hint(place, "policy `set` needs `only`", "list the elements, e.g. `only = [\"status\"]`");
         }
-        let place = table.place().clone();
         table.finish(self.problems);
         let rows = match (rows, deletes) {
-            (Some(rows), _) => {
-                let rows = self.block_of(&rows, resource)?;
-                self.required_elements(rows, resource, &place);
+            (Some(given), _) => {
+                let rows = self.block_of(&given, resource)?;
+                self.required_elements(rows, resource, &given.1);
                 Some(rows)
             }
             (None, true) => None,
@@ -324,8 +424,11 @@ impl Compiler<'_> {
         })
     }
 
-    /// Elements that FHIR requires and no row fills.
+    /// Elements that FHIR requires and no row fills, told once for a block.
     fn required_elements(&mut self, rows: BlockId, resource: &str, place: &Place) {
+        if !self.whole || self.faulty.contains(&rows) {
+            return;
+        }
         let Some(kind) = fhir::r4().type_named(resource) else { return };
         for element in kind.elements().iter().filter(|element| element.min() > 0) {
             let filled = self.blocks[rows].iter().any(|row| match row.path.first() {
@@ -335,6 +438,7 @@ impl Compiler<'_> {
             if !filled && element.choice().is_none() {
                 let message = format!("no row fills `{}`, which FHIR requires of {resource}", element.name());
                 self.problems.hint(place, message, format!("add a row with `to = \"{}\"`", element.name()));
+                self.faulty.insert(rows);
             }
         }
     }
@@ -346,7 +450,7 @@ impl Compiler<'_> {
                 let message = format!("`{name}` is no FHIR R4 resource type that Fairway knows");
                 match fhir::r4().suggest_type(name) {
                     Some(near) => self.problems.hint(place, message, format!("did you mean `{near}`?")),
-                    None => self.problems.at(place, message),
+                    None => self.problems.hint(place, message, "write it as FHIR does, e.g. `Appointment`"),
                 }
                 None
             }
@@ -368,6 +472,7 @@ impl Compiler<'_> {
         names.sort_unstable();
         match source::nearest(name, names.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "there is none yet".to_owned(),
             None => format!("there are: {}", names.join(", ")),
         }
     }

@@ -13,12 +13,13 @@ use crate::source::{self, Place, Table, Value};
 impl Compiler<'_> {
     /// The compiled rows of a name for elements of one type.
     pub(super) fn block_of(&mut self, (name, place): &(String, Place), type_name: &'static str) -> Option<BlockId> {
-        self.used.insert(name.clone());
+        self.used.insert(("rows", name.clone()));
         if let Some(&block) = self.compiled.get(&(name.clone(), type_name)) {
             // What an earlier message read through these rows is read again here.
             self.reads_again(block);
             return Some(block);
         }
+        let before = self.problems.len();
         let mut rows = self.rows_of(name, place, type_name)?;
         // Rows for one element share its path, so that a translation need not compare paths step by step.
         for index in 1..rows.len() {
@@ -29,6 +30,9 @@ impl Compiler<'_> {
         }
         self.blocks.push(rows);
         let block = self.blocks.len() - 1;
+        if self.problems.len() > before {
+            self.faulty.insert(block);
+        }
         self.compiled.insert((name.clone(), type_name), block);
         Some(block)
     }
@@ -50,12 +54,17 @@ impl Compiler<'_> {
 
     fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<Row>> {
         let Some((_, value)) = self.rows.get(name).cloned() else {
+            if !self.whole {
+                self.problems.follows();
+                return None;
+            }
             let hint = self.near(name, self.rows.keys());
             self.problems.hint(place, format!("there are no rows `{name}`"), hint);
             return None;
         };
         if self.open.iter().any(|open| open == name) {
-            self.problems.at(place, format!("rows `{name}` contain themselves"));
+            let hint = format!("name other rows here: `{name}` lead back to this row");
+            self.problems.hint(place, format!("rows `{name}` contain themselves"), hint);
             return None;
         }
         self.open.push(name.to_owned());
@@ -63,7 +72,8 @@ impl Compiler<'_> {
         for item in source::one_or_many(&value) {
             match item.as_table() {
                 Some(table) => rows.extend(self.row(table, type_name)),
-                None => self.problems.at(&item.place, "a row must be a table, e.g. `{ to = \"…\", from = \"…\" }`"),
+                // Told where the rows were taken.
+                None => self.problems.follows(),
             }
         }
         self.open.pop();
@@ -72,10 +82,19 @@ impl Compiler<'_> {
 
     fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<Row> {
         let place = table.place().clone();
+        let before = self.problems.len();
         if let Some((name, at)) = table.text("use", self.problems) {
             table.finish(self.problems);
-            self.used.insert(name.clone());
+            self.used.insert(("rows", name.clone()));
             return self.rows_of(&name, &at, type_name).unwrap_or_default();
+        }
+        let sources: Vec<&str> = SOURCES.into_iter().filter(|name| table.has(name)).collect();
+        if sources.len() > 1 {
+            let message = format!("a row has one source, and this has `{}`", sources.join("` and `"));
+            self.problems.hint(&place, message, "keep one of them");
+        }
+        if table.has("codes") && table.has("as") {
+            self.problems.hint(&place, "`codes` and `as` exclude each other", "keep one of them");
         }
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
@@ -90,17 +109,15 @@ impl Compiler<'_> {
                 RowSource::Lines(lines)
             }
             (true, true) => RowSource::Nothing,
-            (false, false) => {
-                self.problems.hint(&place, "`from` and `lines` exclude each other", "keep one of them");
-                RowSource::Nothing
-            }
+            // Told above.
+            (false, false) => RowSource::Nothing,
         };
         let need = match table.text("need", self.problems) {
             None => Need::Never,
             Some((text, _)) if text == "create" => Need::Create,
             Some((text, _)) if text == "always" => Need::Always,
             Some((text, at)) => {
-                self.problems.hint(&at, format!("unknown need `{text}`"), "`create` or `always`");
+                self.problems.hint(&at, format!("unknown need `{text}`"), "write `create` or `always`");
                 Need::Never
             }
         };
@@ -111,7 +128,7 @@ impl Compiler<'_> {
             Some((text, _)) if text == "delete" => true,
             Some((text, _)) if text == "keep" => false,
             Some((text, at)) => {
-                self.problems.hint(&at, format!("unknown null `{text}`"), "`delete` or `keep`");
+                self.problems.hint(&at, format!("unknown null `{text}`"), "write `delete` or `keep`");
                 false
             }
         };
@@ -135,9 +152,16 @@ impl Compiler<'_> {
         };
         let (Some((to, to_place)), Some(conversion)) = (to, conversion) else { return Vec::new() };
         let Some((path, target)) = self.target(&to, &to_place, type_name, conversion) else { return Vec::new() };
-        let op = self.op(&mut table, &source, conversion, &target, &to_place);
+        let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
+        let Some(op) = op else {
+            // Keys that were not come to are no unknown ones.
+            for name in ["value", "rows", "refer", "key", "codes", "with", "title"] {
+                table.take(name);
+            }
+            table.finish(self.problems);
+            return Vec::new();
+        };
         table.finish(self.problems);
-        let Some(op) = op else { return Vec::new() };
         let many = target.many && path.last().is_some_and(|step| step.index.is_none());
         if let Some((_, at)) = id.as_ref().filter(|_| !many || target.primitive.is_some()) {
             self.problems.hint(
@@ -244,6 +268,7 @@ impl Compiler<'_> {
         conversion: Conversion,
         target: &Target,
         place: &Place,
+        before: usize,
     ) -> Option<Op> {
         let default = table.text("default", self.problems);
         let otherwise = table.text("otherwise", self.problems);
@@ -252,7 +277,8 @@ impl Compiler<'_> {
         }
         if let Some(rows) = table.text("rows", self.problems) {
             if target.primitive.is_some() {
-                self.problems.at(place, format!("a {} takes a value, not rows", target.type_name));
+                let message = format!("a {} takes a value, not rows", target.type_name);
+                self.problems.hint(place, message, "write `from` or `value` instead of `rows`");
                 return None;
             }
             return self.block_of(&rows, target.type_name).map(Op::Block);
@@ -260,7 +286,7 @@ impl Compiler<'_> {
         if let Some((resource, at)) = table.text("refer", self.problems) {
             if target.type_name != "Reference" {
                 let message = format!("`refer` fills a Reference, and this is a {}", target.type_name);
-                self.problems.at(place, message);
+                self.problems.hint(place, message, "fill it with `from`, `value` or `rows`");
                 return None;
             }
             if resource == "patient" {
@@ -275,12 +301,18 @@ impl Compiler<'_> {
             return Some(Op::Refer { resource: resource?, key });
         }
         if matches!(source, RowSource::Nothing) {
-            let hint = "add `from`, `lines`, `value`, `rows` or `refer`";
-            self.problems.hint(place, "the row has no source", hint);
+            // A source that could not be read has been told already.
+            if self.problems.len() == before {
+                let hint = "add `from`, `lines`, `value`, `rows` or `refer`";
+                self.problems.absent(place, "the row has no source", hint);
+            }
             return None;
         }
         if let Some((name, at)) = table.text("codes", self.problems) {
             return self.codes(&name, &at, target, default, otherwise);
+        }
+        if let Some((_, at)) = otherwise {
+            self.problems.hint(&at, "`otherwise` is for codes that a code set does not have", "add `codes = \"…\"`");
         }
         if conversion == Conversion::ObservationValue {
             let elements: Vec<ElementPath> = VALUE_ELEMENTS
@@ -311,7 +343,19 @@ impl Compiler<'_> {
             self.problems.hint(place, message, "add `codes = \"…\"`");
             return None;
         }
-        let with = table.text("with", self.problems).map(|given| given.0);
+        let with = match table.text("with", self.problems) {
+            Some((text, at)) if conversion == Conversion::ContactPoint => {
+                let uses = self.element_path("use", &at, "ContactPoint").and_then(|found| found.1.binding());
+                let use_of = Target { many: false, type_name: "code", primitive: Some(Primitive::Code), binding: uses };
+                self.bound(&text, &use_of, &at).then_some(text)
+            }
+            Some((_, at)) => {
+                let message = format!("`{}` takes no `with`", conversion.doc().name);
+                self.problems.hint(&at, message, "leave it out; it is for `contact-point`");
+                None
+            }
+            None => None,
+        };
         let mut paths = self.paths(table, "title");
         if conversion == Conversion::EndOfAppointment {
             for path in ["SCH-11.4", "SCH-9.1", "SCH-10.1"] {
@@ -332,9 +376,22 @@ impl Compiler<'_> {
             None => None,
         };
         let Some(made) = made else {
-            self.problems.at(&value.place, format!("this value does not fit a {}", target.type_name));
+            let hint = match target.primitive {
+                Some(Primitive::Boolean) => "write `true` or `false` without quotes",
+                Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
+                    "write a whole number without quotes"
+                }
+                Some(_) => "write a text between quotes",
+                None => "fill its elements by `rows`, or one by one with dots, e.g. `code.text`",
+            };
+            self.problems.hint(&value.place, format!("this value does not fit a {}", target.type_name), hint);
             return None;
         };
+        if let Some(fault) = target.primitive.and_then(|primitive| fhir::primitive_fault(primitive, &made)) {
+            let message = format!("this value does not fit a {}: {fault}", target.type_name);
+            self.problems.hint(&value.place, message, "write it as FHIR does");
+            return None;
+        }
         if let Some(text) = made.as_str()
             && !self.bound(text, target, &value.place)
         {
@@ -377,24 +434,32 @@ impl Compiler<'_> {
             _ => {
                 let message =
                     format!("a code set fills a code, Coding or CodeableConcept, and this is a {}", target.type_name);
-                self.problems.at(place, message);
+                self.problems.hint(place, message, "use `as` instead of `codes`, or another element");
                 return None;
             }
         };
+        if set.is_empty() {
+            // Its file could not be read, which has been told.
+            self.problems.follows();
+            return None;
+        }
         if shape == CodeShape::Code {
             for (code, entry) in set.entries() {
-                if target.binding.is_some_and(|codes| !codes.contains(&entry.value.as_str())) {
-                    let value = entry.value.clone();
-                    let message =
-                        format!("code set `{name}` turns `{code}` into `{value}`, which this element cannot have");
-                    self.problems.at(place, message);
-                }
+                let value = entry.value.as_str();
+                let Some(allowed) = target.binding.filter(|codes| !codes.contains(&value)) else { continue };
+                let hint = match source::nearest(value, allowed.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("one of: {}", allowed.join(", ")),
+                };
+                let message = format!("`{code}` becomes `{value}`, which {place} cannot take");
+                self.problems.hint(&entry.place, message, hint);
             }
         }
         for (text, at) in default.iter().chain(&otherwise) {
             if set.get(text).is_none() && (shape != CodeShape::Code || !self.bound(text, target, at)) {
                 if shape != CodeShape::Code {
-                    self.problems.at(at, format!("`{text}` is not in code set `{name}`"));
+                    let hint = self.near(text, set.codes());
+                    self.problems.hint(at, format!("`{text}` is not in code set `{name}`"), hint);
                 }
                 return None;
             }
@@ -402,6 +467,9 @@ impl Compiler<'_> {
         Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0) })
     }
 }
+
+/// Where a row's value may come from, one of them.
+const SOURCES: [&str; 5] = ["from", "lines", "value", "rows", "refer"];
 
 /// The element a row fills.
 struct Target {

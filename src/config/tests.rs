@@ -1,0 +1,69 @@
+//! The example configuration with faults: each is told once, with its place and what to do.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// The problems of the example after `change` of its files, each as one line.
+fn problems(change: &[(&str, &str, &str)]) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["", "feeds", "mappings", "mappings/codes"] {
+        std::fs::create_dir_all(folder.path().join(part)).unwrap();
+        for entry in std::fs::read_dir(root.join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            let wanted = if part.is_empty() { path.ends_with("config.example.toml") } else { path.is_file() };
+            if wanted {
+                std::fs::copy(&path, folder.path().join(part).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    for (file, from, to) in change {
+        let path = folder.path().join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+    let found = Config::load(&folder.path().join("config.example.toml")).err().unwrap_or_default();
+    assert!(found.iter().all(|problem| problem.place.is_some() && problem.hint.is_some()), "{found:?}");
+    let prefix = format!("{}/", folder.path().display());
+    found.iter().map(|problem| problem.to_string().replace(&prefix, "")).collect()
+}
+
+#[test]
+fn what_follows_from_a_faulty_file_is_not_told() {
+    assert_eq!(problems(&[]), Vec::<String>::new());
+    let shared = problems(&[("mappings/patient.toml", "\"birthDate\"", "\"birthDat\"")]);
+    assert_eq!(
+        shared,
+        ["mappings/patient.toml:13:10: Patient has no element `birthDat` (hint: did you mean `birthDate`?)"]
+    );
+    let heading = problems(&[("mappings/codes/patient-class.csv", "code,", "code;")]);
+    assert!(heading.len() == 1 && heading[0].starts_with("mappings/codes/patient-class.csv:1:1:"), "{heading:?}");
+    let team = problems(&[("config.example.toml", "kind   = \"patient-record\"", "")]);
+    assert!(team.len() == 1 && team[0].contains("exactly one team of kind"), "{team:?}");
+}
+
+#[test]
+fn faults_of_all_files_are_told_in_one_run() {
+    let found = problems(&[
+        ("config.example.toml", "mappings = \"mappings\"", "mapings = \"mappings\""),
+        ("config.example.toml", "\"radiology\", \"pathology\"", "\"radiology\", \"patholgy\""),
+        ("feeds/documents.toml", "zone ", "zon "),
+        ("mappings/documents.toml", "\"TXA-17.1\"", "\"TXQ-17.1\""),
+        ("mappings/appointments.toml", "[\"SIU^S26\"]", "[\"SIU^S12\"]"),
+        ("mappings/radiology.toml", "[[message]]", "[[message]"),
+    ]);
+    let starts = [
+        "mappings/appointments.toml:24:12: SIU^S12 is handled already (hint: line 6",
+        "mappings/documents.toml:11:20: unknown segment `TXQ` (hint: did you mean `TXA`?",
+        "mappings/radiology.toml:5:11: unclosed array table",
+        "feeds/documents.toml:4:1: unknown key `zon`",
+        "config.example.toml:66:26: there is no feed `patholgy` (hint: did you mean `pathology`?)",
+        "config.example.toml:6:1: unknown key `mapings`",
+    ];
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
+    for (problem, start) in found.iter().zip(starts) {
+        assert!(problem.starts_with(start), "{problem}\n{start}");
+    }
+}
