@@ -132,3 +132,17 @@ fn every_conversion_is_in_the_manual() {
         assert!(page.contains(&format!("| `{}` |", doc.name)), "{} is not in docs/mappings.md", doc.name);
     }
 }
+
+#[test]
+fn every_malformed_file_and_batch_has_an_outcome() {
+    let table = fs::read_to_string(root().join("crates/core/src/hl7v2/corpus_tests.rs")).unwrap();
+    let licences = fs::read_to_string(root().join("tests/corpus/README.md")).unwrap();
+    for entry in fs::read_dir(root().join("tests/corpus")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(stem) = name.strip_suffix(".hl7") else { continue };
+        assert!(licences.contains(&format!("| {name} |")), "{name} has no licence line");
+        if stem.starts_with("malformed") || stem.starts_with("batch") {
+            assert!(table.contains(&format!("file!(\"{stem}\")")), "{name} has no tested outcome");
+        }
+    }
+}

@@ -55,3 +55,6 @@ pub use structure::{GroupId, Structure};
 pub use time::{Precision, TimeError, Timestamp, fhir_instant_from_micros, hl7_from_micros};
 pub use value::{Level, Value};
 pub use zone::{Zone, ZoneError};
+
+#[cfg(test)]
+mod corpus_tests;
