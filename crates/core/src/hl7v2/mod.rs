@@ -38,7 +38,7 @@ mod value;
 mod zone;
 
 pub use ack::{Ack, AckCode, AckStyle, Asked, ErrorCode, FAILED, REJECTED, When, answers, render, render_unparsed};
-pub use batch::{Messages, split_batch};
+pub use batch::{Batch, Messages, split_batch};
 pub use charset::Charset;
 pub use error::{ParseError, ParseErrorKind, Warning, WarningCode};
 pub use escape::{escape, unescape};
