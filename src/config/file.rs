@@ -13,7 +13,7 @@ use fairway_core::source::{Place, Problems, Table, parse};
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, Listener, library};
+use super::{Config, ConfiguredFeed, Environment, Listener, library, tls};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -74,7 +74,7 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         .map(Arc::new)
         .collect();
 
-    let environments = environments(&mut table, &feeds, http, problems);
+    let environments = environments(&mut table, base, &feeds, http, problems);
     table.finish(problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
     Some(Config { data, http: http?, log_json, organisations, environments, plans, feeds })
@@ -138,6 +138,7 @@ fn address(text: &str, place: &Place, problems: &mut Problems) -> Option<SocketA
 
 fn environments(
     table: &mut Table,
+    base: &Path,
     feeds: &[Arc<ConfiguredFeed>],
     http: Option<SocketAddr>,
     problems: &mut Problems,
@@ -176,7 +177,7 @@ fn environments(
         let own: Vec<Arc<ConfiguredFeed>> = feeds.iter().map(|feed| Arc::new(own(feed))).collect();
         let mut listeners = Vec::new();
         for listener in given.tables("listener", problems) {
-            if let Some(listener) = read_listener(listener, &own, &mut taken, problems) {
+            if let Some(listener) = read_listener(listener, base, &own, &mut taken, problems) {
                 listeners.push(listener);
             }
         }
@@ -191,6 +192,7 @@ fn environments(
 
 fn read_listener(
     mut table: Table,
+    base: &Path,
     feeds: &[Arc<ConfiguredFeed>],
     taken: &mut HashSet<SocketAddr>,
     problems: &mut Problems,
@@ -204,6 +206,7 @@ fn read_listener(
         }
         Some(address)
     });
+    let tls = table.table("tls", problems).map(|given| tls::read(given, base, problems));
     let mut own: Vec<Arc<ConfiguredFeed>> = Vec::new();
     for (wanted, place) in table.texts("feeds", problems) {
         let Some(feed) = feeds.iter().find(|feed| feed.feed.name == wanted) else {
@@ -236,6 +239,11 @@ fn read_listener(
     Some(Listener {
         name: name?.0,
         listen: listen?,
+        tls: match tls {
+            // Never plain TCP where TLS was asked for.
+            Some(tls) => Some(tls?),
+            None => None,
+        },
         feeds: own,
         frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),

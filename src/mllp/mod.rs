@@ -5,4 +5,30 @@
 mod budget;
 pub mod client;
 mod connection;
+mod handshake;
 pub mod listener;
+
+use std::io;
+
+use bytes::Buf;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+/// Writes some of `out`, and flushes behind its end: TLS may hold back what it took. `unflushed` says whether it may.
+/// Dropped at any point, it goes on where it was when called again.
+async fn write_some(
+    writer: &mut (impl AsyncWrite + Unpin),
+    out: &mut impl Buf,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    if out.has_remaining() {
+        *unflushed = true;
+        if writer.write_buf(out).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+    }
+    if !out.has_remaining() {
+        writer.flush().await?;
+        *unflushed = false;
+    }
+    Ok(())
+}
