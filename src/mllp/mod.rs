@@ -6,6 +6,7 @@ mod budget;
 pub mod client;
 mod connection;
 mod handshake;
+pub mod link;
 pub mod listener;
 
 use std::io;
