@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_peers;
+mod certificates;
 mod crash;
 mod daemon;
 mod fixtures;
 mod http;
+mod link;
 mod memory;
 mod mllp;
 mod probe;
 mod process;
 mod send;
+mod tls;
+mod tls_daemon;
 mod writer;
