@@ -66,14 +66,13 @@ impl Link {
     /// # Errors
     /// The last failure, when the time for tries is over or another try would come out alike.
     pub async fn send(&mut self, message: &[u8]) -> Result<Answer, LinkError> {
-        let (mut give_up, mut tries) = (None, 0);
+        let (mut failed_at, mut tries) = (None, 0);
         loop {
             let error = match self.try_once(message).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let now = Instant::now();
-            let left = give_up.get_or_insert(now + self.retry).saturating_duration_since(now);
+            let left = self.retry.saturating_sub(failed_at.get_or_insert_with(Instant::now).elapsed());
             if left.is_zero() || !may_pass(&error) {
                 return Err(error);
             }

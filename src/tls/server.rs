@@ -8,6 +8,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, ServerConfig, SignatureScheme};
 use x509_cert::Certificate;
+use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::oid::db::rfc4519::CN;
 use x509_cert::der::{Decode, Tag, Tagged};
 use x509_cert::ext::pkix::SubjectAltName;
@@ -43,32 +44,26 @@ pub enum Subject {
 impl Subject {
     /// Reads `CN=…`, `DNS:…` or `URI:…`.
     pub fn parse(text: &str) -> Option<Subject> {
-        let kinds: [(&str, fn(String) -> Subject); 3] =
-            [("CN=", Subject::CommonName), ("DNS:", Subject::Dns), ("URI:", Subject::Uri)];
-        kinds.into_iter().find_map(|(prefix, make)| {
-            let name = text.strip_prefix(prefix).filter(|name| !name.is_empty())?;
-            Some(make(name.to_owned()))
-        })
+        let after = |prefix| text.strip_prefix(prefix).filter(|name: &&str| !name.is_empty()).map(str::to_owned);
+        let name = after("CN=").map(Subject::CommonName);
+        name.or_else(|| after("DNS:").map(Subject::Dns)).or_else(|| after("URI:").map(Subject::Uri))
     }
 
     fn is_of(&self, certificate: &Certificate) -> bool {
         let certificate = &certificate.tbs_certificate;
-        let alternative = |fits: &dyn Fn(&GeneralName) -> bool| matches!(certificate.get::<SubjectAltName>(), Ok(Some((_, names))) if names.0.iter().any(fits));
-        match self {
-            Subject::CommonName(wanted) => {
-                let attributes = certificate.subject.0.iter().flat_map(|part| part.0.iter());
-                let texts = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::TeletexString];
-                attributes
-                    .filter(|one| one.oid == CN && texts.contains(&one.value.tag()))
-                    .any(|one| one.value.value() == wanted.as_bytes())
-            }
-            Subject::Dns(wanted) => alternative(
-                &|name| matches!(name, GeneralName::DnsName(name) if name.as_str().eq_ignore_ascii_case(wanted)),
-            ),
-            Subject::Uri(wanted) => alternative(
-                &|name| matches!(name, GeneralName::UniformResourceIdentifier(name) if name.as_str() == wanted),
-            ),
+        if let Subject::CommonName(wanted) = self {
+            let texts = [Tag::Utf8String, Tag::PrintableString, Tag::Ia5String, Tag::TeletexString];
+            let mut attributes = certificate.subject.0.iter().flat_map(|part| part.0.iter());
+            return attributes.any(|AttributeTypeAndValue { oid, value }| {
+                *oid == CN && texts.contains(&value.tag()) && value.value() == wanted.as_bytes()
+            });
         }
+        let Ok(Some((_, SubjectAltName(names)))) = certificate.get() else { return false };
+        names.iter().any(|name| match (self, name) {
+            (Subject::Dns(wanted), GeneralName::DnsName(name)) => name.as_str().eq_ignore_ascii_case(wanted),
+            (Subject::Uri(wanted), GeneralName::UniformResourceIdentifier(name)) => name.as_str() == wanted,
+            (Subject::CommonName(_) | Subject::Dns(_) | Subject::Uri(_), _) => false,
+        })
     }
 }
 

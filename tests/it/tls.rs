@@ -46,6 +46,24 @@ async fn messages_and_documents_go_through_with_both_versions() {
 }
 
 #[tokio::test]
+async fn every_connection_shows_its_certificate_anew() {
+    let ours = Authority::new("ours");
+    let server = listen(limits(), &ours.receiver(), Some(&ours), &[]).await;
+    for version in VERSIONS {
+        let config = client(version, &ours, Some(&ours.sender("pas")));
+        for _ in 0..3 {
+            let stream = TcpStream::connect(server.addr).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let mut stream = TlsConnector::from(config.clone()).connect(name, stream).await.unwrap();
+            // Behind an answer, whatever the listener offers for resumption has come.
+            stream.write_all(&framed("1")).await.unwrap();
+            stream.read_u8().await.unwrap();
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full));
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_client_authority_anybody_gets_in() {
     let ours = Authority::new("ours");
     let server = listen(limits(), &ours.receiver(), None, &[]).await;
@@ -186,6 +204,7 @@ async fn stop_answers_what_is_framed_and_closes_in_order() {
     let ours = Authority::new("ours");
     for version in VERSIONS {
         let server = listen(limits(), &ours.receiver(), Some(&ours), &[]).await;
+        let began = Instant::now();
         // In the middle of a handshake.
         let mut silent = server.open().await;
         let config = client(version, &ours, Some(&ours.sender("pas")));
@@ -205,5 +224,6 @@ async fn stop_answers_what_is_framed_and_closes_in_order() {
         assert_eq!(silent.answer().await, None);
         drop((stream, silent));
         tokio::time::timeout(PATIENCE, server.serving).await.unwrap().unwrap();
+        assert!(began.elapsed() < Duration::from_secs(8), "nobody was waited for");
     }
 }
