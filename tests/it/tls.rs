@@ -131,10 +131,15 @@ async fn what_is_no_tls_is_told_from_what_fails_in_it() {
     let own = ours.receiver();
     let start = || listen(limits(), &own, Some(&ours), &[]);
     // Plain MLLP, plain HTTP.
-    for bytes in [&framed("1")[..], b"GET / HTTP/1.1\r\n\r\n"] {
+    for bytes in [&framed("1").repeat(2000)[..], b"GET / HTTP/1.1\r\n\r\n"] {
         let server = start().await;
         let mut peer = server.open().await;
         peer.send(bytes).await;
+        // An alert and an end in order, not a reset, although not all was read.
+        let mut told = Vec::new();
+        tokio::time::timeout(PATIENCE, peer.stream.read_to_end(&mut told)).await.unwrap().unwrap();
+        assert_eq!(told.first(), Some(&21));
+        drop(peer);
         refused(&server, HandshakeFailure::NotTls).await;
     }
     // Closed before anything, and in the middle.
