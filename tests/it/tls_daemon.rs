@@ -166,16 +166,21 @@ fn send_does_tls_and_says_what_is_wrong_with_it() {
     }
 }
 
-/// The problems of the example configuration with this TLS, without the folder.
-fn problems(folder: &Path, tls: &str) -> Vec<String> {
+/// The problems of the example configuration, edited, without the folder.
+fn problems_of(folder: &Path, edit: impl FnOnce(String) -> String) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(root.join("config.example.toml")).unwrap();
     let text = text
         .replace("\"feeds\"\n", &format!("{:?}\n", root.join("feeds")))
         .replace("\"mappings\"\n", &format!("{:?}\n", root.join("mappings")));
-    std::fs::write(folder.join("config.toml"), with_tls(&text, tls)).unwrap();
+    std::fs::write(folder.join("config.toml"), edit(text)).unwrap();
     let found = Config::load(&folder.join("config.toml")).err().unwrap_or_default();
     found.iter().map(|problem| problem.to_string().replace(&format!("{}/", folder.display()), "")).collect()
+}
+
+/// The same with this TLS on the first listener.
+fn problems(folder: &Path, tls: &str) -> Vec<String> {
+    problems_of(folder, |text| with_tls(&text, tls))
 }
 
 #[test]
@@ -236,6 +241,12 @@ fn check_tells_what_is_wrong_where_and_what_to_do() {
         let matches = |(found, wanted): (&String, &&str)| found.starts_with(&format!("config.toml:{line}:{wanted}"));
         assert!(found.len() == wanted.len() && found.iter().zip(wanted).all(matches), "{tls}\n{found:#?}");
     }
+    // The comment of the example is what it says.
+    let found = problems_of(folder.path(), |text| {
+        let keys = ["[environment.listener.tls]", "certificate ", "key ", "client-"];
+        keys.into_iter().fold(text, |text, key| text.replace(&format!("  # {key}"), key))
+    });
+    assert!(found.len() == 3 && found.iter().all(|one| one.contains("cannot read tls/")), "{found:#?}");
     // The daemon does not start then.
     let run = |command: &str| {
         let config = folder.path().join("config.toml");
