@@ -41,7 +41,7 @@ pub struct Answer {
 /// Why a message has no acknowledgement.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// There is no connection; the next message would fare alike.
+    /// There is no connection; the next message would fare alike. An earlier try may have been taken.
     #[error("no connection to {address}: {source}")]
     Unreachable {
         /// The receiver.
@@ -66,9 +66,9 @@ impl Link {
     /// # Errors
     /// The last failure, when the time for tries is over or another try would come out alike.
     pub async fn send(&mut self, message: &[u8]) -> Result<Answer, LinkError> {
-        let (mut failed_at, mut tries) = (None, 0);
+        let (mut failed_at, mut tries, mut sent) = (None, 0, false);
         loop {
-            let error = match self.try_once(message).await {
+            let error = match self.try_once(message, &mut sent).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -76,13 +76,13 @@ impl Link {
             if left.is_zero() || !may_pass(&error) {
                 return Err(error);
             }
-            self.resent += usize::from(matches!(error, LinkError::Unanswered(_)));
             sleep(pause(tries, RandomState::new().build_hasher().finish()).min(left)).await;
             tries += 1;
         }
     }
 
-    async fn try_once(&mut self, message: &[u8]) -> Result<Answer, LinkError> {
+    /// `sent` says whether the message has been sent before.
+    async fn try_once(&mut self, message: &[u8], sent: &mut bool) -> Result<Answer, LinkError> {
         let unreachable = |source| LinkError::Unreachable { address: self.target.address.clone(), source };
         let mut client = match self.client.take() {
             Some(client) => client,
@@ -92,6 +92,7 @@ impl Link {
                 client
             }
         };
+        self.resent += usize::from(std::mem::replace(sent, true));
         let began = Instant::now();
         match client.send(message).await {
             Ok(ack) => {

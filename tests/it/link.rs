@@ -92,19 +92,19 @@ async fn what_was_not_answered_comes_again_with_the_same_bytes_and_nothing_else_
     use Act::{Answer, AnswerAndClose, Close};
     // Answers of every code count as answers, also when the connection breaks right behind them.
     let script =
-        vec![Answer("AA"), Close, Close, Answer("AA"), AnswerAndClose("AE"), AnswerAndClose("AR"), Answer("AA")];
+        vec![Answer("AA"), Close, Close, Close, Answer("AA"), AnswerAndClose("AE"), AnswerAndClose("AR"), Answer("AA")];
     let (address, receiver) = receiver(script).await;
     let mut link = link(address, PATIENCE, RETRY);
     for (id, code) in [("1", "AA"), ("2", "AA"), ("3", "AE"), ("4", "AR"), ("5", "AA")] {
         let answer = link.send(&message(id)).await.unwrap();
         assert_eq!(ack_code(&answer.ack), Some(code), "{id}");
-        // Without the pauses of 0.1 seconds and more.
-        assert!(answer.took < Duration::from_millis(90), "{id}: {:?}", answer.took);
+        // Without the three pauses, which are 0.7 seconds at least.
+        assert!(answer.took < Duration::from_millis(600), "{id}: {:?}", answer.took);
     }
     // A connection that was closed behind an answer is noticed in the next sending, which counts as one.
     let came = came(receiver).await;
-    assert_eq!(came, ["1", "2", "2", "2", "3", "4", "5"].map(message));
-    assert_eq!((link.reconnects(), link.resent()), (4, 4));
+    assert_eq!(came, ["1", "2", "2", "2", "2", "3", "4", "5"].map(message));
+    assert_eq!((link.reconnects(), link.resent()), (5, 5));
 }
 
 #[tokio::test]
@@ -194,8 +194,6 @@ fn a_daemon_killed_and_started_again_during_a_send_answers_each_message_once() {
     assert_eq!((output.status.code(), &report["codes"]["AA"]), (Some(0), &(PATIENTS * EACH).into()), "{report}");
     assert_eq!((&report["messages"], &report["unanswered"]), (&(PATIENTS * EACH).into(), &0.into()));
     assert!(report["reconnects"].as_u64().unwrap() >= 3 && report["resent"].as_u64().unwrap() >= 3, "{report}");
-    // An outage is no latency.
-    assert!(report["latencyMs"]["p99"].as_f64().unwrap() < 300.0, "{report}");
     assert_eq!(process.terminate(), Some(0));
 
     let mut applied: BTreeMap<String, usize> = BTreeMap::new();

@@ -271,6 +271,11 @@ fn an_expired_certificate_is_a_warning() {
     assert!(told.contains("warning: the certificate has expired at 2001-12-31T00:00:00Z"), "{told}");
     let list: Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((&list[0]["level"], &list[0]["column"]), (&"warning".into(), &25.into()), "{list}");
+    // The demo has no certificate of a client; it says so and opens nothing in its place.
+    let config = folder.path().join("config.toml");
+    let demo = Command::new(env!("CARGO_BIN_EXE_fairway")).args(["demo", "--config"]).arg(config).output().unwrap();
+    assert_eq!(demo.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&demo.stderr).contains("listener `pas` does TLS"));
     let process = Process::start_with(folder.path(), |text| with_tls(&text, TLS));
     assert!(process.log().contains("config.warning"), "{}", process.log());
 }
