@@ -2,6 +2,8 @@
 //!
 //! Stop order: accept no more, let what is framed be decided and answered, then the writers, then the rest.
 
+mod renewal;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +23,7 @@ use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
 use crate::store::{Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
+use renewal::renew;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,8 @@ pub struct Daemon {
     pub http: SocketAddr,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
+    /// Ended by being dropped.
+    _renewals: JoinSet<()>,
     http_stop: watch::Sender<bool>,
     http_task: JoinSet<()>,
     writers: Vec<JoinHandle<()>>,
@@ -105,7 +110,7 @@ impl Daemon {
                 reader: Reader::new(&path),
             });
         }
-        let mut listeners = JoinSet::new();
+        let (mut listeners, mut renewals) = (JoinSet::new(), JoinSet::new());
         for (environment, listener, socket) in bound {
             let address = address_of(&socket, listener.listen, &listener.name)?;
             let Some((_, queue, memory)) = queues.iter().find(|(name, ..)| *name == environment) else { continue };
@@ -121,8 +126,14 @@ impl Daemon {
                 metrics: metrics.clone(),
             };
             let events = connection_events(environment, &listener.name, &metrics);
-            tracing::info!(event = "listener.started", environment, listener = listener.name, %address);
-            listeners.spawn(serve(socket, limits(listener), Arc::new(intake), stopping.clone(), events));
+            let tls = listener.tls.clone().map(|tls| {
+                let (current, latest) = watch::channel(tls.server.config.clone());
+                renewals.spawn(renew(environment, listener.name.clone(), tls, current, metrics.clone()));
+                latest
+            });
+            let is_tls = tls.is_some();
+            tracing::info!(event = "listener.started", environment, listener = listener.name, %address, tls = is_tls);
+            listeners.spawn(serve(socket, limits(listener), tls, Arc::new(intake), stopping.clone(), events));
         }
         // The listeners hold the queues now; when the last of them is done, the writers come to their end.
         drop(queues);
@@ -135,7 +146,18 @@ impl Daemon {
                 tracing::error!(event = "http.failed", %error);
             }
         });
-        Ok(Daemon { environments, http, stop, listeners, http_stop, http_task, writers, checkpointers, _lock: lock })
+        Ok(Daemon {
+            environments,
+            http,
+            stop,
+            listeners,
+            _renewals: renewals,
+            http_stop,
+            http_task,
+            writers,
+            checkpointers,
+            _lock: lock,
+        })
     }
 
     /// Stops in order; returns when everything that was framed is stored and answered.
@@ -216,6 +238,7 @@ fn limits(listener: &Listener) -> Limits {
         connections_per_peer_max: listener.connections_max,
         idle: listener.idle,
         in_frame: listener.in_frame,
+        handshake: listener.tls.as_ref().map_or(Limits::default().handshake, |tls| tls.handshake),
         ..Limits::default()
     }
 }
@@ -233,7 +256,7 @@ fn connection_events(
                 metrics.connections_open(environment, &listener, 1);
                 ("accepted", false)
             }
-            ConnectionEvent::Closed { reason, .. } => {
+            ConnectionEvent::Closed { peer, reason } => {
                 metrics.connections_open(environment, &listener, -1);
                 match reason {
                     CloseReason::PeerClosed | CloseReason::Stopped => ("closed", false),
@@ -241,6 +264,12 @@ fn connection_events(
                     CloseReason::InFrameTimeout => ("closed_in_frame", true),
                     CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
                     CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
+                    CloseReason::HandshakeFailed(reason) => {
+                        let reason = reason.as_str();
+                        metrics.tls_handshake_failed(environment, &listener, reason);
+                        tracing::warn!(event = "tls.handshake_failed", environment, listener = %listener, %peer, reason);
+                        ("closed_handshake_failed", false)
+                    }
                     CloseReason::NoAnswer => ("closed_no_answer", true),
                     CloseReason::ReadFailed(_) => ("closed_read_failed", false),
                     CloseReason::WriteFailed(_) | CloseReason::WriteTimeout => ("closed_write_failed", true),

@@ -78,6 +78,7 @@ fn layers_point_one_way() {
     );
     never(&format!("{core}/fhir"), &["crate::hl7v2", "crate::mapping", "crate::record"], &[], "fhir is a bottom layer");
     never(&format!("{core}/record"), &["crate::hl7v2", "crate::mapping"], &[], "record knows updates, not messages");
+    never("src/tls", &["crate::", "fairway_core"], &[], "tls is a bottom layer");
     never("src", &["crate::http"], &["src/http", "src/daemon.rs", "src/cli"], "nothing below imports http");
     never("src", &["crate::cli"], &["src/cli", "src/main.rs"], "nothing imports the command line");
     never("src/store", &["crate::intake", "crate::mllp", "crate::config"], &[], "the store is below intake");

@@ -55,6 +55,9 @@ fn load_or_built_in(path: Option<&PathBuf>) -> Result<Config, u8> {
 /// When signals cannot be awaited.
 async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, Stop), u8>> {
     crate::telemetry::init_logs(config.log_json, log_level);
+    for warning in config.warnings(jiff::Timestamp::now()) {
+        tracing::warn!(event = "config.warning", %warning);
+    }
     let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     Ok(match Daemon::start(config).await {
         Ok(daemon) => Ok((daemon, stop)),

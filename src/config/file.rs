@@ -14,7 +14,7 @@ use fairway_core::source::{Place, Problems, Table, nearest, parse};
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library};
+use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library, tls};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -77,7 +77,7 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         feeds.insert(file.trim_end_matches(".toml"), feed);
     }
 
-    let environments = environments(&mut table, &feeds, http, problems);
+    let environments = environments(&mut table, base, &feeds, http, problems);
     table.finish(problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
     let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
@@ -146,6 +146,7 @@ type Feeds<'a> = BTreeMap<&'a str, Option<Arc<ConfiguredFeed>>>;
 
 fn environments(
     table: &mut Table,
+    base: &Path,
     feeds: &Feeds<'_>,
     http: Option<SocketAddr>,
     problems: &mut Problems,
@@ -185,7 +186,7 @@ fn environments(
             feeds.iter().map(|(name, feed)| (*name, feed.as_ref().map(|feed| Arc::new(own(feed))))).collect();
         let mut listeners = Vec::new();
         for listener in given.tables("listener", problems) {
-            if let Some(listener) = read_listener(listener, &own, &mut taken, problems) {
+            if let Some(listener) = read_listener(listener, base, &own, &mut taken, problems) {
                 listeners.push(listener);
             }
         }
@@ -200,6 +201,7 @@ fn environments(
 
 fn read_listener(
     mut table: Table,
+    base: &Path,
     feeds: &Feeds<'_>,
     taken: &mut HashSet<SocketAddr>,
     problems: &mut Problems,
@@ -213,6 +215,7 @@ fn read_listener(
         }
         Some(address)
     });
+    let tls = table.table("tls", problems).map(|given| tls::read(given, base, problems));
     let mut own: Vec<Arc<ConfiguredFeed>> = Vec::new();
     let wanted = table.texts("feeds", problems);
     if wanted.is_empty() {
@@ -257,6 +260,11 @@ fn read_listener(
     Some(Listener {
         name: name?.0,
         listen: listen?,
+        tls: match tls {
+            // Never plain TCP where TLS was asked for.
+            Some(tls) => Some(tls?),
+            None => None,
+        },
         feeds: own,
         acknowledgement,
         frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),

@@ -5,6 +5,7 @@ mod feed;
 mod file;
 mod files;
 mod organisation;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use fairway_core::hl7v2::{AckStyle, ParseOptions};
 use fairway_core::mapping::{Feed, Library, Plan};
 use fairway_core::source::{Place, Problem, Problems};
 use files::Files;
+use jiff::Timestamp;
 
 pub use feed::{FeedKind, Route};
+pub use tls::{Tls, TlsFiles, TlsStamp};
 
 /// Everything the daemon is told.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// TLS; none for plain TCP.
+    pub tls: Option<Tls>,
     /// Its feeds, in the order of the file.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
     /// How its answers look.
@@ -97,6 +102,12 @@ impl Config {
     /// Never with a binary that passed its tests.
     pub fn built_in() -> Result<Config, Vec<Problem>> {
         Config::load_from(Files::BuiltIn, Path::new("config.example.toml"))
+    }
+
+    /// What deserves a look and does not keep the daemon from starting.
+    pub fn warnings(&self, now: Timestamp) -> Vec<Problem> {
+        let listeners = self.environments.iter().flat_map(|environment| &environment.listeners);
+        listeners.filter_map(|listener| listener.tls.as_ref()?.warning(now)).collect()
     }
 
     fn load_from(files: Files, path: &Path) -> Result<Config, Vec<Problem>> {

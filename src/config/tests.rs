@@ -59,7 +59,7 @@ fn faults_of_all_files_are_told_in_one_run() {
         "mappings/documents.toml:11:20: unknown segment `TXQ` (hint: did you mean `TXA`?",
         "mappings/radiology.toml:5:11: unclosed array table",
         "feeds/documents.toml:4:1: unknown key `zon`",
-        "config.example.toml:66:26: there is no feed `patholgy` (hint: did you mean `pathology`?)",
+        "config.example.toml:73:26: there is no feed `patholgy` (hint: did you mean `pathology`?)",
         "config.example.toml:6:1: unknown key `mapings`",
     ];
     assert_eq!(found.len(), starts.len(), "{found:#?}");

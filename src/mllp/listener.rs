@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::connection;
+use super::{connection, handshake};
+use crate::tls::{HandshakeFailure, ServerConfig};
 
 /// How long to wait after a failed `accept` (no file descriptors left, say) before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -86,6 +87,8 @@ pub struct Limits {
     pub in_frame: Duration,
     /// Longest time in which a peer takes no byte of an answer.
     pub write: Duration,
+    /// Longest time of a TLS handshake.
+    pub handshake: Duration,
     /// Messages of one connection that may wait for their answer. Past it the connection is not read.
     pub in_flight_max: usize,
     /// Memory of all connections together, in bytes: read buffers past their first 64 KiB, and messages that wait for
@@ -107,6 +110,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30 * 60),
             in_frame: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
             in_flight_max: 32,
             buffer_bytes_max: 384 * 1024 * 1024,
             junk_bytes_max: 64 * 1024,
@@ -160,6 +164,8 @@ pub enum CloseReason {
     JunkLimit,
     /// Bytes, but never a frame, and then silence for [`Limits::in_frame`]: the peer does not speak MLLP.
     Unframed,
+    /// There was no TLS connection.
+    HandshakeFailed(HandshakeFailure),
     /// The handler gave no answer to a message.
     NoAnswer,
     /// Reading failed.
@@ -174,6 +180,9 @@ pub enum CloseReason {
     GraceOver,
 }
 
+/// TLS of a listener as it is now: each connection begins with the latest, and keeps it.
+pub type CurrentTls = watch::Receiver<Arc<ServerConfig>>;
+
 /// Accepts connections until `stop` becomes true (or its sender is dropped), each in a task of its own.
 ///
 /// Then it accepts no more, reads no more, lets the messages that are framed already be handled and answered, closes,
@@ -181,6 +190,7 @@ pub enum CloseReason {
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     limits: Limits,
+    tls: Option<CurrentTls>,
     handler: Arc<H>,
     stop: watch::Receiver<bool>,
     events: impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static,
@@ -218,11 +228,23 @@ pub async fn serve<H: Handler>(
         events(ConnectionEvent::Accepted { peer });
         let (handler, limits, budget) = (Arc::clone(&handler), Arc::clone(&limits), budget.clone());
         let (stop, events) = (stop.clone(), events.clone());
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         connections.spawn(async move {
-            let (reader, writer) = stream.into_split();
             let mut open = Open { peer, reason: None, events: events.clone(), _slot: slot };
             let parts = connection::Parts { peer, limits: &limits, budget, events: &events };
-            open.reason = Some(connection::run(reader, writer, &*handler, parts, stopped(stop)).await);
+            open.reason = Some(match tls {
+                None => {
+                    let (reader, writer) = stream.into_split();
+                    connection::run(reader, writer, &*handler, parts, stopped(stop)).await
+                }
+                Some(tls) => match handshake::accept(stream, tls, limits.handshake, stopped(stop.clone())).await {
+                    Ok(stream) => {
+                        let (reader, writer) = tokio::io::split(stream);
+                        connection::run(reader, writer, &*handler, parts, stopped(stop)).await
+                    }
+                    Err(reason) => reason,
+                },
+            });
         });
     }
     drop(listener);

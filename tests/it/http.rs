@@ -52,6 +52,11 @@ fn get(process: &Process, path: &str) -> Reply {
     request(process.http, "GET", path, "", "")
 }
 
+/// The body of an answer, as text.
+pub(crate) fn text(process: &Process, path: &str) -> String {
+    String::from_utf8(get(process, path).body).unwrap()
+}
+
 /// A bundle that must be valid, resource by resource.
 fn bundle(process: &Process, path: &str) -> Json {
     let reply = get(process, path);

@@ -4,13 +4,17 @@
 
 mod answers;
 mod bad_peers;
+mod certificates;
 mod crash;
 mod daemon;
 mod fixtures;
 mod http;
+mod link;
 mod memory;
 mod mllp;
 mod probe;
 mod process;
 mod send;
+mod tls;
+mod tls_daemon;
 mod writer;
