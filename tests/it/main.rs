@@ -12,4 +12,5 @@ mod mllp;
 mod probe;
 mod process;
 mod send;
+mod show;
 mod writer;

@@ -19,13 +19,16 @@ import old from 'hl7-dictionary';
 
 const versions = Object.keys(dictionaries);
 const letter = (at) => String.fromCharCode(97 + at);
-// Some names carry a dash that was read in the wrong character set, or say that a segment is one.
-const clean = (text) => text.replace(/\s*вЂ“\s*/g, ' - ').replace(/\s+/g, ' ').trim().replace(/(?<=\w) segment$/i, '');
+// Some names carry a dash that was read in the wrong character set, a footnote's mark, or say that a segment is one.
+const clean = (text) => text.replace(/\s*вЂ“\s*/g, ' - ').replace(/\s+/g, ' ').trim()
+  .replace(/( segment| [+*])$/i, '');
+// A code's meaning without its commentary.
+const short = (text) => clean(text).replace(/^[A-Z/]+ - ?/, '').replace(/(?<=\w)(; |\. |: | \().*$/, '');
 
 // What the sources have wrong. OBX-5 is of the type that OBX-2 names; the first component of TS is a time.
 const TYPES = {'OBX-5': 'VARIES', 'TS-1': 'DTM'};
-// Components whose table the sources tell from 2.5 on only.
-const TABLES = {'MSG-1': 76, 'MSG-2': 3, 'CM_MSG-1': 76, 'CM_MSG-2': 3};
+// A component whose table the sources tell from 2.5 on only.
+const TABLES = {'MSG-2': 3, 'CM_MSG-2': 3};
 
 // Segments of no version, by the API specification that NOTICE names.
 const OWN = {
@@ -85,12 +88,12 @@ function tables() {
       }
     }
   }
-  // Message structures and names of code systems mean themselves.
-  for (const table of [354, 396]) wanted.delete(table);
+  // Message types and structures, versions, character sets and names of code systems mean themselves.
+  for (const table of [76, 104, 211, 354, 396]) wanted.delete(table);
   return [...wanted].sort((a, b) => a - b).flatMap((number) => {
     const table = old.tables[number];
     const codes = Object.entries(table?.values ?? {})
-      .map(([code, meaning]) => [code.trim(), clean(String(meaning)).replace(/^[A-Z/]+ - ?/, '')])
+      .map(([code, meaning]) => [code.trim(), short(String(meaning))])
       .filter(([code, meaning]) => meaning && meaning !== code && !/\s|\.\./.test(code));
     return codes.length ? [`T ${number}\t${clean(table.desc)}`, ...codes.map((code) => code.join('\t'))] : [];
   });
