@@ -113,14 +113,13 @@ fn findings_tell_place_and_fault() {
     check(r"OBX|1|TX|a||a\.br\b \Q\ c", r"! OBX-5: the escape sequence \Q\ is not known and stays as typed");
     check(r"OBX|1|TX|a||C:\x", "! OBX-5: an escape character stands alone and stays as typed");
     check(
-        "OBX|1|CX|a||9990000018^^^NHS~9990000019^^^NHS~1",
+        "OBX|1|CX|a||9990000018^^^NHS~9990000019^^^X^NH{status:01}~1^^^NHS^MR~1",
         "! OBX-5[2]: not an NHS number: ten digits, the last one a check digit",
     );
     check("OBX|1|ED|a||^TEXT^PDF^Base64^!", "! OBX-5.5: not valid Base64");
     check("OBX|1|ED|a||^TEXT^PDF^Base64^JVBERi0x", "! OBX-5.5: the PDF has no end (%%EOF): it may be cut off");
     let cut = "! OBX-5.5: the Base64 ends in the middle of a group of four: it may be cut off";
     check("OBX|1|ED|a||^TEXT^PDF^Base64^QUFBQU", cut);
-    check("OBR|1|||é", "");
     check("SCH|1", "! SCH: this segment has no place here in ORU^R01");
     check("no segment", "! ???: a line is not a segment");
     let (_, text) = of(b"MSH|^~\\&|A|B||||||||||||||8859/1\rPID|1||\xC3\xA9\r", &["--width", "200"]);

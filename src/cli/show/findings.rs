@@ -137,8 +137,13 @@ fn segment_at(message: &Message, offset: usize) -> Option<Segment<'_>> {
 
 /// An identifier that says it is an NHS number and is none.
 fn number_of_patient(node: &Node<'_>) -> Option<Cow<'static, str>> {
-    let says = |n, text: &str| node.value.component(n).subcomponent(1).trimmed() == text;
-    let nhs = node.data_type == "CX" && (says(4, "NHS") || says(5, "NH") || says(5, "NHS"));
+    let (authority, kind) = (node.value.component(4).subcomponent(1).trimmed(), node.value.component(5).trimmed());
+    // `NH{status:01}` carries the number's status.
+    let nhs = match kind.split('{').next() {
+        Some("NH" | "NHS") => true,
+        other => authority == "NHS" && other == Some(""),
+    };
+    let nhs = nhs && node.data_type == "CX";
     let number = node.value.component(1);
     let wrong = nhs && number.is_valued() && nhs_number(&number.trimmed()).is_none();
     wrong.then(|| "not an NHS number: ten digits, the last one a check digit".into())
