@@ -15,6 +15,7 @@ mod mllp;
 mod probe;
 mod process;
 mod send;
+mod show;
 mod tls;
 mod tls_daemon;
 mod writer;

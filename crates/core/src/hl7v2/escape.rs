@@ -109,6 +109,28 @@ pub(super) fn unescape_bytes(raw: &[u8], separators: &Separators, layout: Layout
     Some(out)
 }
 
+/// The first sequence of `raw` that stays as typed because it is none we know, its escape characters included; an escape
+/// character without partner stands alone.
+pub(super) fn first_unknown<'r>(raw: &'r [u8], separators: &Separators) -> Option<&'r [u8]> {
+    let mark = separators.escape;
+    if mark == Separators::UNUSED {
+        return None;
+    }
+    let (mut rest, mut resolved) = (raw, Vec::new());
+    loop {
+        rest = &rest[memchr::memchr(mark, rest)?..];
+        let Some(end) = memchr::memchr(mark, &rest[1..]) else {
+            return rest.get(..1);
+        };
+        let (sequence, behind) = rest.split_at(end + 2);
+        resolved.clear();
+        if !resolve(&sequence[1..=end], separators, Layout::Lines, &mut resolved) {
+            return Some(sequence);
+        }
+        rest = behind;
+    }
+}
+
 /// Appends what one sequence stands for; `false` (and nothing appended) when it is unknown.
 fn resolve(body: &[u8], separators: &Separators, layout: Layout, out: &mut Vec<u8>) -> bool {
     match body {
@@ -193,6 +215,19 @@ mod tests {
         check(r"\H\bold\N\ plain", "bold plain");
         check(r"one\.br\two\.BR\three\.sp\four\.sp 2\five\.sp+3\six", "one\ntwo\nthree\nfour\n\nfive\n\n\nsix");
         check(r"\.in+4\a\.ti 2\b\.fi\c\.nf\d\.ce\e", "abcd\ne");
+    }
+
+    #[test]
+    fn the_first_unknown_sequence_is_found() {
+        let check = |typed: &str| {
+            first_unknown(typed.as_bytes(), &Separators::STANDARD)
+                .map(|found| String::from_utf8_lossy(found).into_owned())
+        };
+        assert_eq!(check(r"a\F\b\X0D\\.br\"), None);
+        assert_eq!(check(r"\T\ \Zab\ \Y\").as_deref(), Some(r"\Zab\"));
+        assert_eq!(check(r"C:\path").as_deref(), Some(r"\"));
+        assert_eq!(check(r"\E\\E").as_deref(), Some(r"\"));
+        assert_eq!(check(r"\\").as_deref(), Some(r"\\"));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 mod ack;
 mod batch;
 mod charset;
+pub mod dictionary;
 mod error;
 mod escape;
 mod grammar;

@@ -168,7 +168,7 @@ fn verification_status(status: &str) -> Json {
 }
 
 /// Ten digits, blanks and hyphens between them left out; none when the modulus 11 check digit is wrong.
-fn nhs_number(text: &str) -> Option<String> {
+pub fn nhs_number(text: &str) -> Option<String> {
     let mut digits = String::with_capacity(10);
     for character in text.chars() {
         match character {
