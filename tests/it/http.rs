@@ -8,6 +8,7 @@ use fairway_core::fhir::{self, Json};
 
 use super::process::{Process, Sender, code_of};
 
+mod connections;
 mod edges;
 mod limits;
 

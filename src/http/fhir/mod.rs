@@ -16,7 +16,7 @@ mod search;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
@@ -25,6 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use fairway_core::fhir::Json;
 use fairway_core::record::ResourceId;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use crate::store::Reader;
@@ -76,6 +77,11 @@ pub(super) fn wrong_host() -> Response {
     Failure::new(StatusCode::FORBIDDEN, "forbidden", text).into_response()
 }
 
+/// A request that was not answered within its time.
+pub(super) fn too_late() -> Response {
+    Failure::unfinished().into_response()
+}
+
 async fn method_not_allowed() -> Response {
     let text = "this API is read only: use GET, or POST to _search";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", text).into_response()
@@ -98,13 +104,29 @@ impl Call {
         Ok(Call { app, reader, base })
     }
 
-    /// Makes the answer, to its last byte, outside the runtime's threads.
+    /// Makes the answer, to its last byte, outside the runtime's threads. Its place is free when it has been sent.
     async fn answer(
         self,
         make: impl FnOnce(&Call) -> Result<Response, Failure> + Send + 'static,
     ) -> Result<Response, Failure> {
         let app = self.app.clone();
-        app.read(move || make(&self)).await.ok_or_else(Failure::unfinished)?
+        let (made, permit) = app.read(move || make(&self)).await.ok_or_else(Failure::unfinished)?;
+        let (parts, body) = made?.into_parts();
+        // All of it is there, so nothing waits or is copied.
+        let bytes = to_bytes(body, usize::MAX).await.map_err(|_| Failure::unfinished())?;
+        Ok(Response::from_parts(parts, Bytes::from_owner(Held { bytes, _permit: permit }).into()))
+    }
+}
+
+/// An answer and its place among those in memory.
+struct Held {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

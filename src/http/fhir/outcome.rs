@@ -31,7 +31,7 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, "invalid", text)
     }
 
-    /// The call did not come to its end: it panicked, or the daemon stops.
+    /// The call did not come to its end: it panicked, took too long, or the daemon stops.
     pub(super) fn unfinished() -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "the request could not be worked on; try again")
     }

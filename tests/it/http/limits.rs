@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::http::{App, RunningEnvironment, serve};
+use fairway::http::{App, Limits, RunningEnvironment, serve};
 use fairway::store::{Entry, MessageRow, Reader, Sqlite, Store};
 use fairway::telemetry::Metrics;
 use fairway_care::Label;
@@ -20,18 +20,23 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// A served store without a daemon around it.
-struct Served {
-    address: SocketAddr,
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
     ready: Arc<AtomicBool>,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<std::io::Result<()>>,
+    pub(super) stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
     runtime: Runtime,
     folder: tempfile::TempDir,
 }
 
 impl Served {
     /// Serves a sandbox in which each of these effects came by a message of its own.
-    fn new(batch: Vec<Effects>) -> Served {
+    pub(super) fn new(batch: Vec<Effects>) -> Served {
+        Served::with(batch, Limits::default())
+    }
+
+    /// The same, with limits of its own.
+    pub(super) fn with(batch: Vec<Effects>, limits: Limits) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sandbox.db");
         let mut store = Sqlite::open(&path).unwrap();
@@ -50,12 +55,17 @@ impl Served {
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = runtime.spawn(serve(listener, Arc::new(app), stopping));
+        let serving = runtime.spawn(serve(listener, Arc::new(app), limits, stopping));
         Served { address, ready, stop, serving, runtime, folder }
     }
 
-    fn get(&self, path: &str) -> Reply {
+    pub(super) fn get(&self, path: &str) -> Reply {
         request(self.address, "GET", path, "", "")
+    }
+
+    /// Waits until the server has ended.
+    pub(super) fn ended(self) {
+        self.runtime.block_on(self.serving).unwrap();
     }
 
     fn reader(&self) -> Reader {
@@ -113,15 +123,15 @@ fn point(kind: &'static str, record: ResourceId, id: ResourceId, body: Json) -> 
     })
 }
 
-fn record() -> ResourceId {
+pub(super) fn record() -> ResourceId {
     ResourceId::derive(&["patient"])
 }
 
-fn patient() -> Arc<PointHead> {
+pub(super) fn patient() -> Arc<PointHead> {
     point("Patient", record(), record(), Json::object([("resourceType", Json::string("Patient"))]))
 }
 
-fn observation(number: usize, text: String) -> Arc<PointHead> {
+pub(super) fn observation(number: usize, text: String) -> Arc<PointHead> {
     let code = Json::object([("text", Json::string("Test"))]);
     let subject = Json::object([("reference", Json::string(format!("Patient/{}", record())))]);
     let body = Json::object([
@@ -135,7 +145,7 @@ fn observation(number: usize, text: String) -> Arc<PointHead> {
     point("Observation", record(), ResourceId::derive(&["observation", &number.to_string()]), body)
 }
 
-fn of(points: Vec<Arc<PointHead>>) -> Effects {
+pub(super) fn of(points: Vec<Arc<PointHead>>) -> Effects {
     Effects { points, ..Effects::default() }
 }
 
@@ -269,7 +279,6 @@ fn readiness_is_told_and_the_end_is_bounded() {
     std::thread::sleep(Duration::from_millis(50));
     let begun = Instant::now();
     served.stop.send_replace(true);
-    let Served { runtime, serving, .. } = served;
-    runtime.block_on(serving).unwrap().unwrap();
+    served.ended();
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
