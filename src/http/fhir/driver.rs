@@ -9,7 +9,8 @@ use fairway_core::record::ResourceId;
 use super::outcome::Failure;
 use super::query::{Filter, Identifier, Query, alternatives, identifier};
 use super::reference_id;
-use crate::store::{Driver, Reader, StoreError};
+use super::search::EXAMINED_MAX;
+use crate::store::{Driver, Reader, StoreError, UPDATED_CURSOR};
 
 /// Candidates, and the records that `patient.identifier` leads to.
 pub(super) struct Candidates {
@@ -69,8 +70,17 @@ fn driver(reader: &Reader, kind: &str, query: &Query) -> Result<Option<Driver>, 
         return Ok(Some(Driver::Dates(from, to)));
     }
     match span(query, "_lastUpdated") {
-        Some((from, _)) if from > i64::MIN => Ok(Some(Driver::UpdatedFrom(from))),
+        Some((from, _)) if from > i64::MIN && is_recent(reader, query, from)? => Ok(Some(Driver::UpdatedFrom(from))),
         Some(_) | None => Ok(Some(Driver::All)),
+    }
+}
+
+/// Whether so little was stored since an instant that it is quickly gone through, whatever its types. The next pages of
+/// a search keep the order that its first page had.
+fn is_recent(reader: &Reader, query: &Query, from: i64) -> Result<bool, StoreError> {
+    match query.after {
+        0 => Ok(usize::try_from(reader.versions_from(from)?).is_ok_and(|count| count <= EXAMINED_MAX)),
+        after => Ok(after > UPDATED_CURSOR),
     }
 }
 

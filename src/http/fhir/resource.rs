@@ -56,10 +56,15 @@ pub(super) fn unserved(kind: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not-supported", text)
 }
 
-/// The current version, deleted or not.
+/// The current version. What is deleted is hidden with all its versions; they stay in the store.
 pub(super) fn find(call: &Call, kind: &str, id: &str) -> Result<Stored, Failure> {
     let (kind, id) = place(kind, id)?;
-    call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))
+    let stored = call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))?;
+    if stored.deleted {
+        let text = "the resource was deleted; its _history says when";
+        return Err(Failure::new(StatusCode::GONE, "deleted", text));
+    }
+    Ok(stored)
 }
 
 /// The current version.
@@ -68,12 +73,7 @@ pub(super) fn read(call: &Call, kind: &str, id: &str, headers: &HeaderMap) -> Re
         let found = organizations(&call.app).into_iter().find(|one| one.str_at("id") == Some(id));
         return found.map(|json| answer(&json)).ok_or_else(|| missing(kind));
     }
-    let stored = find(call, kind, id)?;
-    if stored.deleted {
-        let text = "the resource was deleted; its versions are in its _history";
-        return Err(Failure::new(StatusCode::GONE, "deleted", text));
-    }
-    Ok(answer_version(&stored, headers))
+    Ok(answer_version(&find(call, kind, id)?, headers))
 }
 
 /// One version, by its number.
@@ -84,11 +84,11 @@ pub(super) fn version(
     version: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let (kind, id) = place(kind, id)?;
+    let newest = find(call, kind, id)?;
     let none = || Failure::not_found("there is no such version; _history has those there are");
     let wanted: u32 = version.parse().map_err(|_| none())?;
     let mut found = None;
-    call.reader.versions(kind, id, wanted.saturating_add(1), |stored| {
+    call.reader.versions(&newest.resource_type, newest.id, wanted.saturating_add(1), |stored| {
         found = Some(stored);
         ControlFlow::Break(())
     })?;
@@ -121,7 +121,8 @@ fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with.
+/// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with. Of what is
+/// deleted it has the deletion only.
 pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Json, Failure> {
     let (kind, id) = place(kind, id)?;
     let (mut count, mut below) = (COUNT_DEFAULT, u32::MAX);
@@ -134,6 +135,9 @@ pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Resul
         }
     }
     let newest = call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))?;
+    if newest.deleted {
+        below = u32::MAX;
+    }
     let (mut entries, mut bytes, mut last, mut next) = (Vec::new(), 0, below, None);
     call.reader.versions(kind, id, below, |stored| {
         if entries.len() >= count || bytes >= PAGE_BYTES_MAX {
@@ -144,9 +148,9 @@ pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Resul
         bytes += entry.to_vec().len();
         entries.push(entry);
         last = stored.version;
-        ControlFlow::Continue(())
+        if newest.deleted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let total = usize::try_from(newest.version).ok();
+    let total = if newest.deleted { Some(1) } else { usize::try_from(newest.version).ok() };
     Ok(bundle(call, "history", &format!("{kind}/{id}/_history"), pairs, total, next, entries))
 }
 

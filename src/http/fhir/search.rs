@@ -19,7 +19,7 @@ use super::{Call, PAGE_BYTES_MAX, Pairs, reference_id, stored_type};
 use crate::store::Scan;
 
 /// Candidates looked at for one page; a search that needs more must be narrowed.
-const EXAMINED_MAX: usize = 50_000;
+pub(super) const EXAMINED_MAX: usize = 50_000;
 
 /// Answers a search.
 pub(super) fn run(call: &Call, kind: &str, pairs: &Pairs) -> Result<Json, Failure> {
