@@ -2,8 +2,7 @@
 //!
 //! Decides by the parameters alone, but for identifiers, which the store leads to their records.
 
-use fairway_core::fhir::date_range;
-use fairway_core::fhir::search::{ALTERNATIVES_MAX, fold};
+use fairway_core::fhir::search::{ALTERNATIVES_MAX, dated, fold};
 use fairway_core::record::ResourceId;
 
 use super::outcome::Failure;
@@ -130,9 +129,7 @@ fn term(filter: &Filter) -> Option<(&'static str, String)> {
 fn span(query: &Query, name: &str) -> Option<(i64, i64)> {
     let filters = query.filters.iter().filter(|one| one.parameter.name == name && one.modifier.is_none());
     let spans = filters.filter_map(|filter| {
-        let (prefix, date) = filter.value.split_at(filter.value.bytes().take_while(u8::is_ascii_lowercase).count());
-        // A `+` that the client forgot to encode arrives as a space.
-        let (from, to) = date_range(&date.replace(' ', "+"))?;
+        let (prefix, from, to) = dated(&filter.value)?;
         match prefix {
             "" | "eq" => Some((from, to)),
             "ge" | "gt" | "sa" => Some((from, i64::MAX)),

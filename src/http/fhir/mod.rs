@@ -23,7 +23,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use fairway_core::fhir::Json;
 use fairway_core::record::ResourceId;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -144,8 +143,8 @@ fn pairs_of(query: GivenQuery) -> Result<Pairs, Failure> {
     query.map(|Query(pairs)| pairs).map_err(|_| Failure::invalid("the query cannot be read; check its encoding"))
 }
 
-fn answer(json: &Json) -> Response {
-    let mut response = json.to_vec().into_response();
+fn answer(json: Vec<u8>) -> Response {
+    let mut response = json.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
     response
 }
@@ -158,7 +157,7 @@ async fn metadata(
 ) -> Result<Response, Failure> {
     let call = Call::new(app, &environment, &headers)?;
     accepts_fhir(&headers, &pairs_of(query)?)?;
-    Ok(answer(&metadata::capability_statement(&call.base)))
+    Ok(answer(metadata::capability_statement(&call.base).to_vec()))
 }
 
 async fn search_get(
@@ -169,7 +168,7 @@ async fn search_get(
 ) -> Result<Response, Failure> {
     let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
+    call.answer(move |call| Ok(answer(search::run(call, &kind, &pairs)?))).await
 }
 
 async fn search_post(
@@ -182,7 +181,7 @@ async fn search_post(
     let (call, mut pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     pairs.extend(form(&headers, &body)?);
     accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
+    call.answer(move |call| Ok(answer(search::run(call, &kind, &pairs)?))).await
 }
 
 /// The parameters of a form. What cannot be read is refused: a search without its filters shows the wrong data.
@@ -237,8 +236,8 @@ async fn operation(
     let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     accepts_fhir(&headers, &pairs)?;
     call.answer(move |call| match (kind.as_str(), operation.as_str()) {
-        ("Patient", "$everything") => Ok(answer(&everything::run(call, &id, &pairs)?)),
-        (_, "_history") => Ok(answer(&resource::history(call, &kind, &id, &pairs)?)),
+        ("Patient", "$everything") => Ok(answer(everything::run(call, &id, &pairs)?)),
+        (_, "_history") => Ok(answer(resource::history(call, &kind, &id, &pairs)?)),
         _ => Err(Failure::new(
             StatusCode::NOT_FOUND,
             "not-supported",

@@ -83,13 +83,9 @@ pub(super) fn read(kind: &'static str, pairs: &Pairs, base: &str) -> Result<Quer
             ("_lastUpdated", _) if kind != "Organization" => {
                 query.filters.push(filter(&LAST_UPDATED, modifier, value, base)?);
             }
-            ("patient.identifier", None) | ("patient", Some("identifier" | "Patient.identifier"))
-                if parameter(kind, "patient").is_some() =>
-            {
-                query.patients.push(identifiers(value)?);
-            }
-            ("subject.identifier", None) | ("subject", Some("identifier" | "Patient.identifier"))
-                if parameter(kind, "subject").is_some() =>
+            ("patient.identifier" | "subject.identifier", None)
+            | ("patient" | "subject", Some("identifier" | "Patient.identifier"))
+                if parameter(kind, plain.trim_end_matches(".identifier")).is_some() =>
             {
                 query.patients.push(identifiers(value)?);
             }

@@ -11,7 +11,7 @@ use fairway_core::fhir::Json;
 use fairway_core::hl7v2::fhir_instant_from_micros;
 use fairway_core::record::{ResourceId, team};
 
-use super::bundle::bundle;
+use super::bundle::{Entries, bundle};
 use super::outcome::Failure;
 use super::query::{self, COUNT_MAX};
 use super::{App, Call, PAGE_BYTES_MAX, Pairs, STORED_TYPES, answer, stored_type};
@@ -71,7 +71,7 @@ pub(super) fn find(call: &Call, kind: &str, id: &str) -> Result<Stored, Failure>
 pub(super) fn read(call: &Call, kind: &str, id: &str, headers: &HeaderMap) -> Result<Response, Failure> {
     if kind == "Organization" {
         let found = organizations(&call.app).into_iter().find(|one| one.str_at("id") == Some(id));
-        return found.map(|json| answer(&json)).ok_or_else(|| missing(kind));
+        return found.map(|json| answer(json.to_vec())).ok_or_else(|| missing(kind));
     }
     Ok(answer_version(&find(call, kind, id)?, headers))
 }
@@ -108,7 +108,7 @@ fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
         .flat_map(|held| held.split(','))
         .map(str::trim)
         .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag);
-    let mut response = if is_held { StatusCode::NOT_MODIFIED.into_response() } else { answer(&render(stored)) };
+    let mut response = if is_held { StatusCode::NOT_MODIFIED.into_response() } else { answer(render(stored).to_vec()) };
     if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
@@ -123,7 +123,7 @@ fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
 
 /// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with. Of what is
 /// deleted it has the deletion only.
-pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Json, Failure> {
+pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Vec<u8>, Failure> {
     let (kind, id) = place(kind, id)?;
     let (mut count, mut below) = (COUNT_DEFAULT, u32::MAX);
     for (name, value) in pairs {
@@ -138,15 +138,13 @@ pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Resul
     if newest.deleted {
         below = u32::MAX;
     }
-    let (mut entries, mut bytes, mut last, mut next) = (Vec::new(), 0, below, None);
+    let (mut entries, mut last, mut next) = (Entries::default(), below, None);
     call.reader.versions(kind, id, below, |stored| {
-        if entries.len() >= count || bytes >= PAGE_BYTES_MAX {
+        if entries.count >= count || entries.len() >= PAGE_BYTES_MAX {
             next = Some(i64::from(last));
             return ControlFlow::Break(());
         }
-        let entry = history_entry(call, &stored);
-        bytes += entry.to_vec().len();
-        entries.push(entry);
+        entries.push(&history_entry(call, &stored));
         last = stored.version;
         if newest.deleted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
