@@ -166,9 +166,7 @@ async fn search_get(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
-    accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(search::run(call, &kind, &pairs)?))).await
+    search(app, &environment, kind, &headers, pairs_of(query)?).await
 }
 
 async fn search_post(
@@ -178,10 +176,24 @@ async fn search_post(
     query: GivenQuery,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let (call, mut pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
+    let mut pairs = pairs_of(query)?;
     pairs.extend(form(&headers, &body)?);
-    accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(search::run(call, &kind, &pairs)?))).await
+    search(app, &environment, kind, &headers, pairs).await
+}
+
+async fn search(
+    app: Arc<App>,
+    environment: &str,
+    kind: String,
+    headers: &HeaderMap,
+    mut pairs: Pairs,
+) -> Result<Response, Failure> {
+    let call = Call::new(app, environment, headers)?;
+    accepts_fhir(headers, &pairs)?;
+    let preferences = headers.get_all("prefer").iter().filter_map(|one| one.to_str().ok());
+    let mut preferences = preferences.flat_map(|one| one.split([',', ';']));
+    let lenient = preferences.any(|one| one.trim().eq_ignore_ascii_case("handling=lenient"));
+    call.answer(move |call| Ok(answer(search::run(call, &kind, &mut pairs, lenient)?))).await
 }
 
 /// The parameters of a form. What cannot be read is refused: a search without its filters shows the wrong data.

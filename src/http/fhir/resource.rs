@@ -38,7 +38,8 @@ pub(super) fn render(stored: &Stored) -> Json {
 /// A served type and a well-formed id.
 fn place(kind: &str, id: &str) -> Result<(&'static str, ResourceId), Failure> {
     let kind = stored_type(kind).ok_or_else(|| unserved(kind))?;
-    let id = ResourceId::parse(id).ok_or_else(|| missing(kind))?;
+    // Ids are the same only when they are written alike.
+    let id = ResourceId::parse(id).filter(|parsed| parsed.to_string() == id).ok_or_else(|| missing(kind))?;
     Ok((kind, id))
 }
 

@@ -13,7 +13,7 @@ use fairway_core::record::ResourceId;
 use super::bundle::{Entries, bundle};
 use super::driver::candidates;
 use super::outcome::Failure;
-use super::query::{Include, Query, read};
+use super::query::{Include, Query, drop_unknown, read};
 use super::resource::{organizations, render, unserved};
 use super::{Call, PAGE_BYTES_MAX, Pairs, reference_id, stored_type};
 use crate::store::{Scan, Stored};
@@ -21,12 +21,16 @@ use crate::store::{Scan, Stored};
 /// Candidates looked at for one page; a search that needs more must be narrowed.
 pub(super) const EXAMINED_MAX: usize = 50_000;
 
-/// Answers a search.
-pub(super) fn run(call: &Call, kind: &str, pairs: &Pairs) -> Result<Vec<u8>, Failure> {
+/// Answers a search. What is not known is refused unless the client is `lenient`.
+pub(super) fn run(call: &Call, kind: &str, pairs: &mut Pairs, lenient: bool) -> Result<Vec<u8>, Failure> {
+    let kind =
+        if kind == "Organization" { Some("Organization") } else { stored_type(kind) }.ok_or_else(|| unserved(kind))?;
+    if lenient {
+        drop_unknown(kind, pairs);
+    }
     if kind == "Organization" {
         return search_organizations(call, pairs);
     }
-    let kind = stored_type(kind).ok_or_else(|| unserved(kind))?;
     let query = read(kind, pairs, &call.base)?;
     let mut page = collect(call, kind, &query)?;
     let total = (query.after == 0 && page.next.is_none()).then_some(page.count);

@@ -112,7 +112,8 @@ pub fn matches(
     if alternatives.len() > ALTERNATIVES_MAX {
         return Err(param.value_error("has too many alternatives"));
     }
-    if alternatives.iter().any(|alternative| alternative.is_empty()) {
+    // A lone backslash escapes nothing; as nothing it would match everything.
+    if alternatives.iter().any(|alternative| unescape(alternative).is_empty()) {
         return Err(param.value_error("must not be empty"));
     }
     match param.kind {
