@@ -141,11 +141,12 @@ impl Daemon {
         let mut http_task = JoinSet::new();
         let app = crate::http::App::new(config, &environments, metrics, ready(gauges), stopping);
         tracing::info!(event = "http.started", address = %http);
-        http_task.spawn(async move {
-            if let Err(error) = crate::http::serve(http_listener, Arc::new(app), http_stopping).await {
-                tracing::error!(event = "http.failed", %error);
-            }
-        });
+        http_task.spawn(crate::http::serve(
+            http_listener,
+            Arc::new(app),
+            crate::http::Limits::default(),
+            http_stopping,
+        ));
         Ok(Daemon {
             environments,
             http,

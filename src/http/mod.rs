@@ -4,12 +4,11 @@
 //! bounded number at a time.
 
 mod fhir;
+mod serve;
 mod status;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,17 +17,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fairway_care::Organisation;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Config;
 use crate::store::Reader;
 use crate::telemetry::Metrics;
 
-/// Database calls at the same time.
+pub use serve::{Limits, serve};
+
+/// Database calls at the same time, and answers that are in memory because nobody has taken them yet.
 const READS_MAX: usize = 16;
-/// How long a stop waits for requests that are being answered.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A feed as the status page shows it.
 pub struct FeedLine {
@@ -103,21 +101,20 @@ impl App {
         self.environments.iter().find(|environment| environment.name == name)
     }
 
-    /// Runs a database call outside the runtime's threads; `None` when it panicked or the daemon stops.
-    async fn read<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// Runs a database call outside the runtime's threads; `None` when it panicked or the daemon stops. Who keeps the
+    /// permit keeps one of [`READS_MAX`] places.
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<(T, OwnedSemaphorePermit)> {
         let permit = self.reads.clone().acquire_owned().await.ok()?;
-        tokio::task::spawn_blocking(move || {
-            let result = call();
-            drop(permit);
-            result
-        })
-        .await
-        .ok()
+        // The permit goes with the call, which goes on when its request is given up.
+        tokio::task::spawn_blocking(move || (call(), permit)).await.ok()
     }
 }
 
 /// Every route.
-pub fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(status::page))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -166,24 +163,4 @@ async fn secure(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// Serves until `stop` becomes true, then lets what is being answered end, at the latest after five seconds.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) -> io::Result<()> {
-    let stopped = |mut stop: watch::Receiver<bool>| async move {
-        // The sender is gone only when the daemon is, which means stop too.
-        stop.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or_default();
-    };
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stopped(stop.clone()));
-    let overdue = async {
-        stopped(stop).await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = overdue => Ok(()),
-    }
 }

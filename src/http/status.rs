@@ -59,7 +59,7 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
                 reader.messages(&MessageFilter { after: last - SHOWN, limit, ..MessageFilter::default() })
             })
             .await;
-        section(&mut html, name, messages.and_then(Result::ok));
+        section(&mut html, name, messages.and_then(|(messages, _)| messages.ok()));
     }
     html.push_str("</main></body></html>");
     Html(html).into_response()

@@ -18,7 +18,7 @@ use fairway_core::fhir::Json;
 use fairway_core::record::{Effects, Outcome, ResourceId, View, Wanted};
 
 pub use sqlite::Sqlite;
-pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan};
+pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan, UPDATED_CURSOR};
 
 /// What a message is recognised by when it is sent again: sender, control id and bytes.
 pub type Digest = [u8; 16];
