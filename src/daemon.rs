@@ -17,8 +17,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Listener};
-use crate::http::RunningEnvironment;
+use fairway_core::hl7v2::AckStyle;
+
+use crate::config::{Config, ConfiguredFeed, Environment, Listener};
+use crate::http::{Entrance, RunningEnvironment};
 use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
 use crate::store::{Reader, Sqlite, StoreError};
@@ -65,6 +67,7 @@ pub struct Daemon {
     pub http: SocketAddr,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
+    app: Arc<crate::http::App>,
     /// Ended by being dropped.
     _renewals: JoinSet<()>,
     http_stop: watch::Sender<bool>,
@@ -135,23 +138,21 @@ impl Daemon {
             tracing::info!(event = "listener.started", environment, listener = listener.name, %address, tls = is_tls);
             listeners.spawn(serve(socket, limits(listener), tls, Arc::new(intake), stopping.clone(), events));
         }
-        // The listeners hold the queues now; when the last of them is done, the writers come to their end.
-        drop(queues);
+        // The listeners and the HTTP side hold the queues now; when the last of them is done, the writers come to their end.
+        let entrances = config.environments.iter().zip(queues);
+        let entrances =
+            entrances.map(|(environment, (_, queue, memory))| entrance(environment, queue, memory)).collect();
         let (http_stop, http_stopping) = watch::channel(false);
         let mut http_task = JoinSet::new();
-        let app = crate::http::App::new(config, &environments, metrics, ready(gauges), stopping);
+        let app = Arc::new(crate::http::App::new(config, &environments, entrances, metrics, ready(gauges), stopping));
         tracing::info!(event = "http.started", address = %http);
-        http_task.spawn(crate::http::serve(
-            http_listener,
-            Arc::new(app),
-            crate::http::Limits::default(),
-            http_stopping,
-        ));
+        http_task.spawn(crate::http::serve(http_listener, app.clone(), crate::http::Limits::default(), http_stopping));
         Ok(Daemon {
             environments,
             http,
             stop,
             listeners,
+            app,
             _renewals: renewals,
             http_stop,
             http_task,
@@ -165,6 +166,7 @@ impl Daemon {
     pub async fn stop(mut self) {
         tracing::info!(event = "daemon.stopping");
         self.stop.send_replace(true);
+        self.app.close_entrances();
         while self.listeners.join_next().await.is_some() {}
         let writers = std::mem::take(&mut self.writers);
         let checkpointers = std::mem::take(&mut self.checkpointers);
@@ -186,6 +188,20 @@ impl Daemon {
         while self.http_task.join_next().await.is_some() {}
         tracing::info!(event = "daemon.stopped");
     }
+}
+
+/// What HTTP reaches of an environment: every feed that one of its listeners serves.
+fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Semaphore>) -> Entrance {
+    let mut feeds: Vec<(Arc<ConfiguredFeed>, AckStyle)> = Vec::new();
+    for listener in &environment.listeners {
+        for feed in &listener.feeds {
+            if !feeds.iter().any(|(known, _)| known.feed.name == feed.feed.name) {
+                feeds.push((feed.clone(), listener.acknowledgement));
+            }
+        }
+    }
+    let frame_bytes_max = environment.listeners.iter().map(|listener| listener.frame_bytes_max).max().unwrap_or(0);
+    Entrance { environment: environment.name, feeds, frame_bytes_max, queue, memory }
 }
 
 /// True while every writer can store.

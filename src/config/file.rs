@@ -14,7 +14,7 @@ use fairway_core::source::{Place, Problems, Table, nearest, parse};
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library, tls};
+use super::{Config, ConfiguredFeed, Credential, Environment, IDENTIFIERS, Listener, library, tls};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -79,10 +79,12 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
 
     let environments = environments(&mut table, base, &feeds, http, problems);
     table.finish(problems);
+    let credentials: Vec<Credential> = organisations.iter().flat_map(|one| one.credentials.clone()).collect();
+    one_user_one_credential(&credentials, &organisations, problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
     let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
     let feeds = feeds.into_values().flatten().collect();
-    Some(Config { data, http: http?, log_json, organisations, environments, plans, feeds })
+    Some(Config { data, http: http?, log_json, organisations, credentials, environments, plans, feeds })
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.
@@ -96,6 +98,17 @@ fn local_systems_are_local(organisations: &[ConfiguredOrganisation], problems: &
                 let message = format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
                 problems.hint(&one.place, message, "local numbers need a system of their own per organisation");
             }
+        }
+    }
+}
+
+/// The user name alone tells whose credential it is.
+fn one_user_one_credential(all: &[Credential], organisations: &[ConfiguredOrganisation], problems: &mut Problems) {
+    for (index, one) in all.iter().enumerate() {
+        let owner = organisations.iter().find(|owner| owner.organisation.code() == one.organisation);
+        if let Some(owner) = owner.filter(|_| all[..index].iter().any(|earlier| earlier.user == one.user)) {
+            let message = format!("user `{}` has two credentials", one.user);
+            problems.hint(&owner.place, message, "give each credential a user name of its own");
         }
     }
 }

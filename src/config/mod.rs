@@ -34,12 +34,27 @@ pub struct Config {
     pub log_json: bool,
     /// Organisations.
     pub organisations: Vec<Arc<Organisation>>,
+    /// Who may send messages over HTTP; while there is nobody, whoever reaches the address may.
+    pub credentials: Vec<Credential>,
     /// Environments with their listeners and feeds.
     pub environments: Vec<Environment>,
     /// Compiled mappings by name.
     pub plans: HashMap<String, Arc<Plan>>,
     /// Every feed, as the sandbox runs it.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
+}
+
+/// User name and password of an organisation, or of one of its teams, for messages over HTTP (hl7-api 1.1).
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// User name.
+    pub user: String,
+    /// SHA-256 of the password, which is made by chance and long, so that its digest gives nothing away.
+    pub password_sha256: [u8; 32],
+    /// Code of the organisation whose feeds it is for.
+    pub organisation: String,
+    /// Alias of the team, for a team's credential.
+    pub team: Option<String>,
 }
 
 /// A feed file, compiled.

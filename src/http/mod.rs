@@ -4,6 +4,7 @@
 //! bounded number at a time.
 
 mod fhir;
+mod hl7;
 mod serve;
 mod status;
 
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::store::Reader;
 use crate::telemetry::Metrics;
 
+pub use hl7::Entrance;
 pub use serve::{Limits, serve};
 
 /// Database calls at the same time, and answers that are in memory because nobody has taken them yet.
@@ -61,6 +63,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     reads: Arc<Semaphore>,
+    hl7: hl7::Entrances,
 }
 
 impl App {
@@ -68,6 +71,7 @@ impl App {
     pub fn new(
         config: &Config,
         running: &[RunningEnvironment],
+        entrances: Vec<Entrance>,
         metrics: Arc<Metrics>,
         ready: impl Fn() -> bool + Send + Sync + 'static,
         stopping: watch::Receiver<bool>,
@@ -87,7 +91,9 @@ impl App {
                 }));
             }
         }
+        let hl7 = hl7::Entrances::new(entrances, config.credentials.clone(), metrics.clone());
         App {
+            hl7,
             environments: running.to_vec(),
             organisations: config.organisations.clone(),
             feeds,
@@ -95,6 +101,11 @@ impl App {
             ready: Box::new(move || ready() && !*stopping.borrow()),
             reads: Arc::new(Semaphore::new(READS_MAX)),
         }
+    }
+
+    /// Takes no more messages over HTTP; those under way are answered.
+    pub fn close_entrances(&self) {
+        self.hl7.close();
     }
 
     fn environment(&self, name: &str) -> Option<&RunningEnvironment> {
@@ -120,6 +131,7 @@ fn router(app: Arc<App>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .merge(hl7::routes())
         .merge(fhir::routes())
         .fallback(fhir::not_found)
         .layer(axum::middleware::from_fn(local_names_only))

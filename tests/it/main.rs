@@ -8,6 +8,7 @@ mod certificates;
 mod crash;
 mod daemon;
 mod fixtures;
+mod hl7_http;
 mod http;
 mod link;
 mod memory;

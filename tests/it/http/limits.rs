@@ -51,7 +51,7 @@ impl Served {
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = ready.clone();
         let is_ready = move || is_ready.load(Ordering::Relaxed);
-        let app = App::new(&config, &[running], Arc::new(Metrics::new()), is_ready, stopping.clone());
+        let app = App::new(&config, &[running], Vec::new(), Arc::new(Metrics::new()), is_ready, stopping.clone());
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

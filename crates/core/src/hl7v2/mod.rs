@@ -33,6 +33,7 @@ mod path;
 mod scan;
 mod segment;
 mod separators;
+pub mod soap;
 mod structure;
 mod time;
 mod value;

@@ -37,6 +37,8 @@ pub struct Feed {
     pub specialty_labels: HashMap<String, Label>,
     /// Labels by OBR-4 code (hl7-api 8.2, rule 2).
     pub service_labels: HashMap<String, Label>,
+    /// Team whose credentials the sender shows; a team named in MSH-4 goes before it (hl7-api 2.8).
+    pub source_team: Option<String>,
     /// Only national numbers of the reserved test range are taken (design 3).
     pub test_numbers_only: bool,
     /// Only messages with MSH-11 `P` are taken (hl7-api 1.4).
@@ -124,7 +126,8 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         None => None,
     };
     let changes = run.writes(plan, &whole)?;
-    let source_team = feed.organisation.team(message.sending_facility().trim());
+    let named = feed.organisation.team(message.sending_facility().trim());
+    let source_team = named.or_else(|| feed.organisation.team(feed.source_team.as_ref()?));
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
     let Run { blobs, findings, .. } = run;
     let update = RecordUpdate {
