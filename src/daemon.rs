@@ -252,7 +252,7 @@ fn limits(listener: &Listener) -> Limits {
     Limits {
         frame_bytes_max: listener.frame_bytes_max,
         connections_max: listener.connections_max,
-        connections_per_peer_max: listener.connections_max,
+        connections_per_peer_max: listener.connections_per_peer_max,
         idle: listener.idle,
         in_frame: listener.in_frame,
         handshake: listener.tls.as_ref().map_or(Limits::default().handshake, |tls| tls.handshake),

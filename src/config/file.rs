@@ -267,6 +267,7 @@ fn read_listener(
     // SQLite keeps values below 1 GB; a message and a document of it must both fit.
     let frame_bytes_max = number("frame-bytes-max", 1024..512 * 1024 * 1024 + 1, FRAME_BYTES_MAX);
     let connections_max = number("connections-max", 1..100_001, 1024);
+    let connections_per_peer_max = number("connections-per-peer-max", 1..100_001, 256);
     let idle = number("idle-timeout-secs", 1..86_401, 1800);
     let in_frame = number("frame-timeout-secs", 1..3601, 30);
     table.finish(problems);
@@ -282,6 +283,7 @@ fn read_listener(
         acknowledgement,
         frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+        connections_per_peer_max: usize::try_from(connections_per_peer_max).unwrap_or(usize::MAX),
         idle: Duration::from_secs(idle),
         in_frame: Duration::from_secs(in_frame),
     })

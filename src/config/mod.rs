@@ -96,6 +96,8 @@ pub struct Listener {
     pub frame_bytes_max: usize,
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Connections from one address at the same time.
+    pub connections_per_peer_max: usize,
     /// A connection without traffic is closed after this.
     pub idle: Duration,
     /// A frame must go on within this.

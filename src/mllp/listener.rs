@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,6 +21,13 @@ use crate::tls::{HandshakeFailure, ServerConfig};
 
 /// How long to wait after a failed `accept` (no file descriptors left, say) before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection is asked for a sign of life after so long without one,
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// then again in these pauses,
+const KEEPALIVE_PROBE: Duration = Duration::from_secs(15);
+/// and is dead when it gives none so many times.
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// What becomes of the messages of a listener.
 pub trait Handler: Send + Sync + 'static {
@@ -200,6 +208,8 @@ pub async fn serve<H: Handler>(
     let slots = Arc::new(Slots::default());
     let mut connections = JoinSet::new();
     let mut told_to_stop = std::pin::pin!(stopped(stop.clone()));
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_PROBE).with_retries(KEEPALIVE_PROBES);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -225,6 +235,8 @@ pub async fn serve<H: Handler>(
         };
         // An answer is one small packet; to hold it back would cost the sender up to 40 ms.
         stream.set_nodelay(true).ok();
+        // A peer that is gone without a word (a firewall that forgot it) gives its place back long before it is idle.
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
         events(ConnectionEvent::Accepted { peer });
         let (handler, limits, budget) = (Arc::clone(&handler), Arc::clone(&limits), budget.clone());
         let (stop, events) = (stop.clone(), events.clone());
