@@ -59,7 +59,11 @@ async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, S
     for warning in config.warnings(jiff::Timestamp::now()) {
         tracing::warn!(event = "config.warning", %warning);
     }
-    let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let stop = Stop {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
     Ok(match Daemon::start(config).await {
         Ok(daemon) => Ok((daemon, stop)),
         Err(error) => {
@@ -69,10 +73,11 @@ async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, S
     })
 }
 
-/// SIGTERM or SIGINT.
+/// SIGTERM, SIGINT, or SIGHUP of a terminal that is closed.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
@@ -80,6 +85,7 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
