@@ -11,7 +11,7 @@ use super::complete::{complete, end_follows_start};
 use super::outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
 use super::patient::{self, Found};
 use super::team;
-use super::update::{Change, Policy, RecordUpdate, Unknown, apply, gather, name_patient, unite};
+use super::update::{Change, Policy, RecordUpdate, Unknown, apply, gather, lacks, name_patient, unite};
 use super::view::{Effects, IdentifierEffect, PointHead, View};
 use super::{EventItem, ResourceId, encounter};
 use crate::fhir::{self, Json};
@@ -232,17 +232,13 @@ impl Draft<'_> {
 
     /// Marks every data point of a group deleted (hl7-api 6.1.3).
     fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
-        let key = (self.update.organisation.code().into(), change.group.clone().unwrap_or_default());
-        // In order of id, so that every store tells the same story.
-        let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
-        members.sort_unstable();
         let mut found = false;
-        for id in members {
-            let Some(head) = self.current(id) else { continue };
+        for head in self.group(change) {
+            own_record(&head, record)?;
             if head.deleted {
+                self.delete_again(&head);
                 continue;
             }
-            own_record(&head, record)?;
             found = true;
             if !self.is_late(&head) {
                 self.delete(&head);
@@ -254,17 +250,48 @@ impl Draft<'_> {
         Ok(())
     }
 
+    /// The data points of a change's group as they are now, in order of id, so that every store tells the same story.
+    fn group(&self, change: &Change) -> Vec<Arc<PointHead>> {
+        let Some(group) = &change.group else { return Vec::new() };
+        let key = (self.update.organisation.code().into(), group.clone());
+        let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
+        members.sort_unstable();
+        members.into_iter().filter_map(|id| self.current(id)).collect()
+    }
+
+    /// A deletion of what is deleted already: from now on nothing older than this one brings it back.
+    fn delete_again(&mut self, head: &Arc<PointHead>) {
+        if head.entered_at < self.update.sent_at {
+            let head = PointHead { entered_at: self.update.sent_at, ..(**head).clone() };
+            self.touched.insert(head.id, Arc::new(head));
+        }
+    }
+
     fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
         let head = self.current(change.id);
         if let Some(head) = &head {
             own_record(head, record)?;
             if change.item.is_none() && self.is_late(head) {
+                return self.unite_late(record, change, head);
+            }
+        } else {
+            let sent_at = self.update.sent_at;
+            let group = self.group(change);
+            // A group is one order of one patient.
+            group.iter().try_for_each(|member| own_record(member, record))?;
+            if group.iter().any(|member| member.deleted && member.entered_at > sent_at) {
+                self.note(change.resource_type, change.id, 0, ChangeKind::Older);
                 return Ok(());
             }
         }
         let known = head.as_ref().filter(|head| !head.deleted);
         match (change.policy, known) {
-            (Policy::Delete, None) => self.note(change.resource_type, change.id, 0, ChangeKind::NotFound),
+            (Policy::Delete, None) => {
+                if let Some(deleted) = &head {
+                    self.delete_again(deleted);
+                }
+                self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
+            }
             (_, None) if change.unknown == Unknown::Ignore => {
                 self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
             }
@@ -300,12 +327,43 @@ impl Draft<'_> {
                 }
                 if policy == Policy::Replace {
                     unite(&change.unite, &known.body, &mut body);
-                    if self.places.contains_key(&change.id) {
-                        gather(&change.gather, &known.body, &mut body);
+                    let again = self.places.contains_key(&change.id);
+                    if again || lacks(&change.gather, &known.body, &body) {
+                        gather(&change.gather, &known.body, &mut body, again);
                     }
                 }
                 self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
             }
+        }
+        Ok(())
+    }
+
+    /// An older message does not change a data point, but what it brought beside it, and nothing newer did, is listed
+    /// there: a result that only an older message of its order had.
+    fn unite_late(&mut self, record: ResourceId, change: &Change, head: &Arc<PointHead>) -> Result<(), Refusal> {
+        if head.deleted || change.unite.is_empty() {
+            return Ok(());
+        }
+        let mut told = Json::object([("resourceType", Json::string(change.resource_type))]);
+        apply(&change.assignments, &mut told, &[]);
+        name_patient(&mut told, record);
+        let mut body = (*head.body).clone();
+        let Json::Object(object) = &mut body else { return Ok(()) };
+        for name in change.unite.iter() {
+            let items = told.get(name).and_then(Json::as_array).unwrap_or_default();
+            let there = |item: &&Json| {
+                let id = item.str_at("reference").and_then(|text| ResourceId::parse(text.split_once('/')?.1));
+                id.and_then(|id| self.current(id)).is_some_and(|point| !point.deleted)
+            };
+            let mut joined = head.body.get(name).and_then(Json::as_array).unwrap_or_default().to_vec();
+            let new: Vec<Json> = items.iter().filter(there).filter(|item| !joined.contains(item)).cloned().collect();
+            joined.extend(new);
+            if !joined.is_empty() {
+                object.insert(*name, Json::Array(joined));
+            }
+        }
+        if body != *head.body {
+            self.store(head, body, head.items.clone(), head.label, ChangeKind::Updated);
         }
         Ok(())
     }
@@ -322,7 +380,7 @@ impl Draft<'_> {
     ) -> Result<(), Refusal> {
         name_patient(&mut body, record);
         let Some(item) = &change.item else {
-            complete(change.resource_type, &mut body);
+            complete(change, &mut body)?;
             let label = match (kind, change.policy) {
                 // Nothing of the message counts but the elements of the policy.
                 (ChangeKind::Updated, Policy::Set) => head.label,
@@ -367,10 +425,15 @@ impl Draft<'_> {
                 if let (Some(at), Some(when)) = (item.at, &item.when) {
                     items[index].at = at;
                     items[index].when.clone_from(when);
+                    items[index].entered_at = sent_at;
                 }
             }
             (Policy::Delete, Some(index)) => encounter::cancel(&mut items, index, sent_at),
             (Policy::Set | Policy::Delete, None) => {
+                if change.policy == Policy::Delete && encounter::cancel_again(&mut items, &item.kind, sent_at) {
+                    let head = PointHead { items: items.into(), ..(**head).clone() };
+                    self.touched.insert(head.id, Arc::new(head));
+                }
                 self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
                 return Ok(());
             }
