@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+use super::mllp::FS;
 
 /// The messages of a batch, each sharing the batch's bytes. See [`split_batch`].
 #[derive(Debug, Clone)]
@@ -36,18 +36,17 @@ impl Iterator for Messages {
             false => next_line(&self.batch, end, is_header),
         };
         let message = &self.batch[start..end];
-        // What leads the next line does not belong to this message: a byte order mark, blanks, a
-        // frame's first byte; nor does the end of its own frame. Its last line end does.
-        let message = message.strip_suffix(BYTE_ORDER_MARK).unwrap_or(message);
-        let between = |&&b: &&u8| matches!(b, 0x0B | 0x1C | b'\r' | b'\n' | b' ' | b'\t');
-        let tail = message.iter().rev().take_while(between).count();
-        let content = message.len() - tail;
-        let line_end = match &message[content..] {
+        // Blank lines behind the last line do not belong to this message, nor does what leads the next one, nor the end
+        // of its own frame. Its last line does, with its blanks and its line end.
+        let content = message.len() - message.iter().rev().take_while(|&&b| leads(b)).count();
+        let line = content + until_line_end(&message[content..]);
+        let framing = message[..line].iter().rev().take_while(|&&b| b == FS).count();
+        let line_end = match &message[line..] {
+            _ if framing > 0 => 0,
             [b'\r', b'\n', ..] => 2,
-            [b'\r' | b'\n', ..] => 1,
-            _ => 0,
+            rest => rest.len().min(1),
         };
-        Some(self.batch.slice(start..start + content + line_end))
+        Some(self.batch.slice(start..start + line - framing + line_end))
     }
 }
 
@@ -59,13 +58,17 @@ fn next_line(bytes: &[u8], from: usize, wanted: fn(&[u8]) -> bool) -> usize {
         line += until_line_end(&bytes[from..]);
     }
     loop {
-        let lead = |&&b: &&u8| b <= b' ' || matches!(b, 0xEF | 0xBB | 0xBF);
-        line += bytes[line..].iter().take_while(lead).count();
+        line += bytes[line..].iter().take_while(|&&b| leads(b)).count();
         if line >= bytes.len() || wanted(&bytes[line..]) {
             return line;
         }
         line += until_line_end(&bytes[line..]);
     }
+}
+
+/// Whether a byte may stand before a line: blanks, line ends, frame bytes, a byte order mark.
+fn leads(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0xEF | 0xBB | 0xBF)
 }
 
 fn until_line_end(bytes: &[u8]) -> usize {
@@ -101,6 +104,9 @@ mod tests {
         check("\u{feff}MSH|a\rNTE|MSH|\rMSHX\r", &["MSH|a\rNTE|MSH|\rMSHX\r"]);
         check("BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r", &["MSH|a\r", "MSH|b\r"]);
         check("FHS|^\rFTS|0\r", &[]);
+        // Blanks at the end of the last line are the sender's; a mark behind them is not.
+        check("MSH|a\rPID|x  \rMSH|b ", &["MSH|a\rPID|x  \r", "MSH|b "]);
+        check("MSH|a \x1c\r\n\u{feff}\x0bMSH|b\n\u{feff} MSH|c\r", &["MSH|a ", "MSH|b\n", "MSH|c\r"]);
         check("no messages\rat all", &[]);
     }
 }
