@@ -225,9 +225,11 @@ impl Header {
         .into_iter()
         .filter(|&byte| byte != Separators::UNUSED)
         .collect();
-        let time = hl7_from_micros(now_micros);
-        let control_id =
-            format!("FW-{}{:06}", hl7_digits(now_micros.div_euclid(1_000_000)), now_micros.rem_euclid(1_000_000));
+        // A sender's delimiter may be any of our own characters, even the point of a version.
+        let time = self.text(&hl7_from_micros(now_micros));
+        let (seconds, micros) = (now_micros.div_euclid(1_000_000), now_micros.rem_euclid(1_000_000));
+        let control_id = self.text(&format!("FW-{}{micros:06}", hl7_digits(seconds)));
+        let version = self.text("2.4");
         let mut kind = b"ACK".to_vec();
         if !self.trigger.is_empty() && separators.component != Separators::UNUSED {
             kind.push(separators.component);
@@ -241,12 +243,12 @@ impl Header {
             or(&self.receiver, APPLICATION.as_bytes()),
             &self.application,
             &self.facility,
-            time.as_bytes(),
+            &time,
             b"",
             &kind,
-            control_id.as_bytes(),
+            &control_id,
             or(&self.processing_id, b"P"),
-            or(&self.version, b"2.4"),
+            or(&self.version, &version),
         ];
         let mut out = header.join(&separators.field);
         out.push(b'\r');
