@@ -1,7 +1,7 @@
 //! Cost per byte of the readers from 1 KB to 100 MB and on 10 MB of one delimiter, beside a `memchr` over the same bytes.
 //!
 //! `cargo bench --bench linear [WORD]`; with a word, only rows that hold it. Never a test: it sets no threshold. Linear
-//! means that the last columns do not grow down the rows of one reader.
+//! means that the first column does not grow with the length.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -109,6 +109,7 @@ fn main() {
         (framed, "Fit & well, 50\\ mg daily\\.br\\caf\u{e9} \\T\\ bar. ")
     };
     for length in [KB, 10 * KB, 100 * KB, MB, 10 * MB, 100 * MB] {
+        println!();
         let times = |unit: &[u8]| unit.repeat(length.div_ceil(unit.len()));
         let long = Bytes::from([header, &times(body)].concat());
         parse("parse ADT segments", &long);
