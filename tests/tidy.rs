@@ -109,7 +109,8 @@ fn a_file_says_what_it_is_for_and_stays_readable() {
 #[test]
 fn every_dependency_is_explained() {
     let page = fs::read_to_string(root().join("docs/dependencies.md")).unwrap();
-    for manifest in ["Cargo.toml", "crates/core/Cargo.toml", "crates/care/Cargo.toml"] {
+    let manifests = ["Cargo.toml", "crates/core/Cargo.toml", "crates/care/Cargo.toml", "tests/fuzz/guided/Cargo.toml"];
+    for manifest in manifests {
         let text = fs::read_to_string(root().join(manifest)).unwrap();
         let mut inside = false;
         for line in text.lines() {

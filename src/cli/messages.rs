@@ -172,7 +172,7 @@ mod tests {
         check(b"a note\nMSH|a\n", &[b"MSH|a\r"]);
         check(b"MSH|a\rOBX|1|a\nb\r", &[b"MSH|a\rOBX|1|a\nb\r"]);
         check(b"MSHX is no segment\rnor this", &[b"MSHX is no segment\rnor this"]);
-        check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"\x0BMSH|b\n", b"cut"]);
+        check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"MSH|b\n", b"cut"]);
     }
 
     #[test]

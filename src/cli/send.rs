@@ -19,10 +19,10 @@ use crate::mllp::client::{Target, ack_code, ack_text, control_id_of, field};
 use crate::mllp::link::{Link, LinkError};
 use crate::tls::{self, ClientConfig, Part, ServerName};
 
-/// Answers other than `AA`, and failures, that the report shows in full.
+/// Answers other than `AA` and `CA`, and failures, that the report shows in full.
 const SHOWN_MAX: usize = 5;
 
-/// Exit code when every message was answered `AA`.
+/// Exit code when every message was answered `AA` or `CA`.
 const ALL_ACCEPTED: u8 = 0;
 /// Exit code when some message was not.
 const SOME_NOT: u8 = 1;
@@ -46,7 +46,7 @@ With --retry, a message whose connection fails, breaks or stays silent is sent a
 after pauses that grow from 0.2 to 5 seconds; one that was answered never is. Each message counts once, and its latency
 is that of the sending that was answered.
 
-Exit code: 0 all answered AA, 1 some not, 2 wrong use.")]
+Exit code: 0 all answered AA or CA, 1 some not, 2 wrong use.")]
 pub struct Args {
     /// Files, or folders in which every *.hl7 file is taken
     #[arg(required = true, value_name = "FILE")]
@@ -171,7 +171,7 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
     run.bar.finish_and_clear();
     let report = tally.report(total, run.began.elapsed());
     write(&report, run.args.json, out)?;
-    let accepted = report.codes.get("AA").copied().unwrap_or(0);
+    let accepted: usize = ["AA", "CA"].iter().filter_map(|code| report.codes.get(*code)).sum();
     Ok(if accepted == total { ALL_ACCEPTED } else { SOME_NOT })
 }
 
@@ -283,7 +283,7 @@ impl Run {
                 tally.micros.push(u32::try_from(answer.took.as_micros()).unwrap_or(u32::MAX));
                 let code = ack_code(&answer.ack).unwrap_or("none").to_owned();
                 *tally.codes.entry(code.clone()).or_default() += 1;
-                if code != "AA" {
+                if code != "AA" && code != "CA" {
                     tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default().to_owned());
                 }
             }

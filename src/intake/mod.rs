@@ -33,6 +33,10 @@ pub const QUEUE_MAX: usize = 2048;
 /// Memory for messages between their arrival and their answer, in KiB, as `weight` reckons it; past it senders wait. A
 /// message that weighs more than all of it passes alone.
 pub const MEMORY_KIB: u32 = 512 * 1024;
+/// Longest MSH-10 that is taken, in characters (HL7 v2.8).
+const CONTROL_ID_CHARS_MAX: usize = 199;
+/// What a refusal shows of MSH-3 and MSH-4, in characters.
+const NAME_CHARS_MAX: usize = 40;
 /// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.
 const SEGMENT_KIB: usize = 8;
 /// Messages of one batch that wait for the writer together.
@@ -170,8 +174,8 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
             Content::Failed("the message could not be translated; report it to the operator".to_owned()),
         )
     });
-    let kind = message.as_ref().map(|message| format!("{}^{}", message.code(), message.trigger()));
-    let control_id = message.as_ref().map(|message| message.control_id().into_owned());
+    let kind = message.as_ref().map(kind_of);
+    let control_id = message.as_ref().map(|message| shortened(&message.control_id(), CONTROL_ID_CHARS_MAX));
     Prepared {
         feed,
         kind: kind.unwrap_or_default(),
@@ -194,17 +198,20 @@ fn prepare_parsed(
         Ok(message) => message,
         Err(error) => return (None, String::new(), Content::Failed(error.to_string())),
     };
+    if message.control_id().chars().nth(CONTROL_ID_CHARS_MAX).is_some() {
+        let text = format!("MSH-10.1 (message control id) is longer than {CONTROL_ID_CHARS_MAX} characters");
+        return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::Rule, text)));
+    }
     if message.code().is_empty() {
         let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
         return (Some(message), String::new(), Content::Rejected(refusal));
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
-            "MSH-9: no feed of this address takes {}^{} from application [{}] and facility [{}] (MSH-3, MSH-4)",
-            message.code(),
-            message.trigger(),
-            message.sending_application(),
-            message.sending_facility()
+            "MSH-9: no feed of this address takes {} from application [{}] and facility [{}] (MSH-3, MSH-4)",
+            kind_of(&message),
+            shortened(&message.sending_application(), NAME_CHARS_MAX),
+            shortened(&message.sending_facility(), NAME_CHARS_MAX)
         );
         return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::MessageType, text)));
     };
@@ -221,6 +228,21 @@ fn prepare_parsed(
         Err(refusal) => Content::Rejected(refusal),
     };
     (Some(message), feed.feed.name.clone(), content)
+}
+
+/// The message type as `ADT^A28`; `an unknown type` when it is no type of HL7's: what a sender put there by mistake may be
+/// anything, and types go into logs and metrics.
+fn kind_of(message: &Message) -> String {
+    let known = |text: &str| text.len() <= 8 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let (code, trigger) = (message.code(), message.trigger());
+    match known(&code) && known(&trigger) {
+        true => format!("{code}^{trigger}"),
+        false => "an unknown type".to_owned(),
+    }
+}
+
+fn shortened(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 /// What a message is recognised by: its bytes, which hold sender and control id.

@@ -3,6 +3,7 @@
 //! Never takes one message's acknowledgement for another's, never sends again by itself, and never uses a connection
 //! on which an answer is still owed.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ use crate::tls::{ClientConfig, ServerName};
 
 /// A longer acknowledgement is an error.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Messages whose further answers are passed over.
+const ANSWERED_MAX: usize = 16;
 /// Room for reading one acknowledgement.
 const READ_BYTES: usize = 4 * 1024;
 /// Longest part of a foreign control id that an error shows.
@@ -47,6 +50,8 @@ pub struct Client {
     stream: Option<Box<dyn Stream>>,
     decoder: Decoder,
     buffer: BytesMut,
+    /// Control ids of the last messages that were answered.
+    answered: VecDeque<Vec<u8>>,
     timeout: Duration,
 }
 
@@ -118,6 +123,7 @@ impl Client {
             stream: Some(stream),
             decoder: Decoder::new(ANSWER_BYTES_MAX),
             buffer: BytesMut::new(),
+            answered: VecDeque::new(),
             timeout: limit,
         })
     }
@@ -137,32 +143,72 @@ impl Client {
 
     /// Sends one message and gives its acknowledgement, both without framing. The message is not copied.
     ///
+    /// Of a receiver that first says that it keeps the message (`CA`) and then what became of it, as MSH-16 `AL` asks,
+    /// the second is given. Another answer to a message that is answered already is passed over.
+    ///
     /// # Errors
     /// Any error closes the connection; what to do next is the caller's business.
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
         // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
         let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
-        let (answer, all_sent) = timeout(self.timeout, self.exchange(&mut stream, message))
-            .await
-            .map_err(|_| SendError::Timeout(self.timeout))??;
         let sent = field(message, b"MSH", 9).unwrap_or_default();
-        let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
-        if sent != answered {
-            let (sent, answered) = (shown(sent), shown(answered));
-            return Err(SendError::OtherMessage { sent, answered });
+        let mut kept = None;
+        let (answer, all_sent) = match timeout(self.timeout, self.exchange(&mut stream, message, sent, &mut kept)).await
+        {
+            Ok(exchanged) => exchanged?,
+            // It is kept, and what became of it may be asked for later.
+            Err(_) => return kept.ok_or(SendError::Timeout(self.timeout)),
+        };
+        self.answered.push_back(sent.to_vec());
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_front();
         }
         self.stream = all_sent.then_some(stream);
         Ok(answer)
     }
 
-    /// Writes the message and reads one frame, both at once: a receiver that refuses a long message answers early.
-    async fn exchange(&mut self, stream: &mut Box<dyn Stream>, message: &[u8]) -> Result<(Bytes, bool), SendError> {
+    /// Whether an answer is the one to the message; false for one that another follows or that is to be passed over.
+    fn is_last(
+        &self,
+        answer: &Bytes,
+        message: &[u8],
+        sent: &[u8],
+        kept: &mut Option<Bytes>,
+    ) -> Result<bool, SendError> {
+        let answered = field(answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
+        if sent != answered {
+            if self.answered.iter().any(|earlier| earlier == answered) {
+                return Ok(false);
+            }
+            let (sent, answered) = (shown(sent), shown(answered));
+            return Err(SendError::OtherMessage { sent, answered });
+        }
+        if ack_code(answer) == Some("CA") && field(message, b"MSH", 15) == Some(b"AL") {
+            *kept = Some(answer.clone());
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Writes the message and reads its answer, both at once: a receiver that refuses a long message answers early.
+    async fn exchange(
+        &mut self,
+        stream: &mut Box<dyn Stream>,
+        message: &[u8],
+        sent: &[u8],
+        kept: &mut Option<Bytes>,
+    ) -> Result<(Bytes, bool), SendError> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut out = Buf::chain(&[VT][..], message).chain(&[FS, CR][..]);
         let (mut unflushed, mut write_error) = (false, None);
         loop {
             match self.decoder.decode(&mut self.buffer) {
-                Ok(Some(Event::Frame { bytes, .. })) => return Ok((bytes, !out.has_remaining() && !unflushed)),
+                Ok(Some(Event::Frame { bytes, .. })) => {
+                    if self.is_last(&bytes, message, sent, kept)? {
+                        return Ok((bytes, !out.has_remaining() && !unflushed));
+                    }
+                    continue;
+                }
                 Ok(Some(_)) => continue,
                 Ok(None) => self.buffer.reserve(READ_BYTES),
                 Err(_) => return Err(SendError::NotAnAcknowledgement),

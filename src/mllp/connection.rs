@@ -41,6 +41,8 @@ pub(super) struct Parts<'a, E> {
     pub(super) peer: SocketAddr,
     pub(super) limits: &'a Limits,
     pub(super) budget: Budget,
+    /// For short frames, which do not wait behind long ones.
+    pub(super) short: Budget,
     pub(super) events: &'a E,
 }
 
@@ -333,10 +335,12 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             self.buffer = BytesMut::from(&self.buffer[..]);
             return self.hand_over(item, grant);
         }
-        match self.parts.budget.try_take(item.len()) {
+        let budget = if item.len() <= BUFFER_BYTES_FREE { &self.parts.short } else { &self.parts.budget };
+        match budget.try_take(item.len()) {
             Some(grant) => self.hand_over(item, grant),
             None => {
-                self.wait_for(item.len());
+                let waiting = budget.clone().take(item.len());
+                self.wait_for(waiting);
                 self.parked = Some(item);
             }
         }
@@ -373,15 +377,15 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             let more = counted - self.held.bytes();
             match self.parts.budget.try_take(more) {
                 Some(grant) => self.held.merge(grant),
-                None => return self.wait_for(more),
+                None => return self.wait_for(self.parts.budget.clone().take(more)),
             }
         }
         self.buffer.reserve(wanted - length);
     }
 
-    fn wait_for(&mut self, bytes: usize) {
+    fn wait_for(&mut self, memory: impl Future<Output = Grant> + Send + 'static) {
         self.event(ConnectionEvent::WaitingForMemory { peer: self.parts.peer });
-        self.waiting = Some(Box::pin(self.parts.budget.clone().take(bytes)));
+        self.waiting = Some(Box::pin(memory));
     }
 
     fn granted(&mut self, grant: Grant) {

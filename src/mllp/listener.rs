@@ -100,7 +100,7 @@ pub struct Limits {
     /// Messages of one connection that may wait for their answer. Past it the connection is not read.
     pub in_flight_max: usize,
     /// Memory of all connections together, in bytes: read buffers past their first 64 KiB, and messages that wait for
-    /// their answer. Past it connections wait, all but one at a time, which may still take one frame of the largest
+    /// their answer. Messages up to 64 KiB have a sixth of it in addition. Past it connections wait, all but one at a time, which may still take one frame of the largest
     /// size; so the most is this and [`frame_bytes_max`](Self::frame_bytes_max) together.
     pub buffer_bytes_max: usize,
     /// Bytes between two frames after which the connection is closed.
@@ -204,6 +204,7 @@ pub async fn serve<H: Handler>(
     events: impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static,
 ) {
     let budget = Budget::new(limits.buffer_bytes_max);
+    let short = Budget::new(limits.buffer_bytes_max / 6);
     let limits = Arc::new(limits);
     let slots = Arc::new(Slots::default());
     let mut connections = JoinSet::new();
@@ -238,12 +239,13 @@ pub async fn serve<H: Handler>(
         // A peer that is gone without a word (a firewall that forgot it) gives its place back long before it is idle.
         SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
         events(ConnectionEvent::Accepted { peer });
-        let (handler, limits, budget) = (Arc::clone(&handler), Arc::clone(&limits), budget.clone());
+        let (handler, limits) = (Arc::clone(&handler), Arc::clone(&limits));
+        let (budget, short) = (budget.clone(), short.clone());
         let (stop, events) = (stop.clone(), events.clone());
         let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         connections.spawn(async move {
             let mut open = Open { peer, reason: None, events: events.clone(), _slot: slot };
-            let parts = connection::Parts { peer, limits: &limits, budget, events: &events };
+            let parts = connection::Parts { peer, limits: &limits, budget, short, events: &events };
             open.reason = Some(match tls {
                 None => {
                     let (reader, writer) = stream.into_split();

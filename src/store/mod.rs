@@ -132,6 +132,12 @@ pub trait Store: Send {
     /// # Errors
     /// When the database fails; then none of the entries is stored.
     fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+
+    /// Writes something that changes nothing, to see whether the store can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn probe(&mut self) -> Result<(), StoreError>;
 }
 
 /// A version of a resource as it is served.

@@ -76,6 +76,13 @@ fn each_message_of_a_batch_is_handled_and_answered_on_its_own() {
     assert_eq!(process.messages().len(), 3);
     let record = process.reader().records_of(None, "9434765919").unwrap()[0];
     assert_eq!(process.reader().history("Patient", record, 10).unwrap().len(), 2);
+    // A message whose header is damaged is kept and answered like any that cannot be read.
+    let damaged = message("D1", "|", "2.4", PERSON).replacen("MSH|", "MS|", 1);
+    let batch = format!("BHS|^~\\&|PAS\r{damaged}{}BTS|2\r", message("D2", "|", "2.4", PERSON));
+    let answer = sender.send(batch.as_bytes()).unwrap();
+    let codes: Vec<&str> = answer.split('\r').filter_map(|line| line.strip_prefix("MSA|")?.get(..2)).collect();
+    assert_eq!(codes, ["AE", "AA"], "{answer}");
+    assert_eq!(process.messages().len(), 5);
     // A batch of nothing is no message, and is kept.
     let nothing = sender.send(b"BHS|^~\\&|PAS\rBTS|0\r").unwrap();
     assert_eq!(code_of(&nothing), "AE", "{nothing}");
@@ -86,5 +93,67 @@ fn each_message_of_a_batch_is_handled_and_answered_on_its_own() {
     let ids: Vec<&str> = answer.split('\r').filter_map(|line| line.strip_prefix("MSA|AA|")).collect();
     assert_eq!(ids, (0..300).map(|n| format!("M{n}")).collect::<Vec<_>>());
     assert!(answer.ends_with("\rBTS|300\r"), "{answer}");
-    assert_eq!(process.reader().history("Patient", record, 400).unwrap().len(), 302);
+    assert_eq!(process.reader().history("Patient", record, 400).unwrap().len(), 303);
+}
+
+#[test]
+fn a_broken_frame_never_lends_its_header_to_the_next() {
+    let (_folder, process) = start("standard");
+    let mut sender = Sender::connect(process.pas).unwrap();
+    let whole = |id: &str| message(id, "|", "2.4", PERSON);
+    // The first breaks off in its header, in its event, and in its patient.
+    for (cut, id) in [(70, "K1"), (84, "K2"), (100, "K3")] {
+        let first = whole("BROKEN");
+        let stream = [b"\x0B", &first.as_bytes()[..cut], b"\x0B", whole(id).as_bytes(), b"\x1C\r"].concat();
+        sender.raw(&stream).unwrap();
+        let (broken, next) = (sender.answer().unwrap(), sender.answer().unwrap());
+        assert_eq!(code_of(&broken), "AE", "{broken}");
+        assert!(next.contains(&format!("MSA|AA|{id}\r")), "{next}");
+    }
+    assert_eq!(process.messages().len(), 6);
+}
+
+#[test]
+fn what_a_sender_puts_into_its_header_by_mistake_is_bounded_and_not_logged() {
+    let (_folder, process) = start("standard");
+    let mut sender = Sender::connect(process.pas).unwrap();
+    let planted = message("P1", "|", "2.4", PERSON).replace("ADT^A28", "PLANTED^9434765919");
+    let answer = sender.send(planted.as_bytes()).unwrap();
+    assert!(answer.contains("MSA|AR|P1|") && !answer.contains("PLANTED^9434765919 from"), "{answer}");
+    let long = message(&"x".repeat(5_000_000), "|", "2.4", PERSON);
+    let answer = sender.send(long.as_bytes()).unwrap();
+    assert!(
+        answer.len() < 2000 && answer.contains("MSH-10.1 (message control id) is longer than 199 characters"),
+        "{answer}"
+    );
+    let long = message("P2", "|", "2.4", PERSON).replace("ADT^A28", &"A".repeat(5_000_000));
+    assert!(sender.send(long.as_bytes()).unwrap().len() < 2000);
+    assert!(process.messages().iter().all(|message| message.control_id.len() < 200 && message.kind.len() < 20));
+    let log = process.log();
+    assert!(!log.contains("PLANTED") && !log.contains("9434765919") && log.len() < 20_000, "{}", log.len());
+}
+
+#[test]
+fn send_takes_the_second_answer_of_enhanced_mode() {
+    let (folder, process) = start("standard");
+    let file = folder.path().join("enhanced.hl7");
+    let bad = PERSON.replace("9434765919", "9434765910");
+    let messages = [
+        message("S1", "AL|AL", "2.4", PERSON),
+        message("S2", "|", "2.4", PERSON),
+        message("S3", "AL|AL", "2.4", &bad),
+        message("S4", "AL|NE", "2.4", PERSON),
+        message("S5", "|", "2.4", PERSON),
+    ];
+    std::fs::write(&file, messages.concat()).unwrap();
+    let sent = std::process::Command::new(env!("CARGO_BIN_EXE_fairway"))
+        .args(["send", "--to", &process.pas.to_string()])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&sent.stdout).into_owned();
+    assert!(out.contains("AA 3, AR 1, CA 1"), "{out}");
+    assert!(out.contains("(0 unanswered)"), "{out}");
+    assert_eq!(process.messages().len(), 5);
+    assert_eq!(sent.status.code(), Some(1));
 }

@@ -7,10 +7,9 @@
 use bytes::Bytes;
 
 use super::ack::{APPLICATION, control_id, echo};
+use super::mllp::FS;
 use super::separators::Separators;
 use super::time::hl7_from_micros;
-
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The messages of a batch, each sharing the batch's bytes. See [`split_batch`].
 #[derive(Debug, Clone)]
@@ -41,18 +40,17 @@ impl Iterator for Messages {
             false => next_line(&self.batch, end, is_header),
         };
         let message = &self.batch[start..end];
-        // What leads the next line does not belong to this message: a byte order mark, blanks, a
-        // frame's first byte; nor does the end of its own frame. Its last line end does.
-        let message = message.strip_suffix(BYTE_ORDER_MARK).unwrap_or(message);
-        let between = |&&b: &&u8| matches!(b, 0x0B | 0x1C | b'\r' | b'\n' | b' ' | b'\t');
-        let tail = message.iter().rev().take_while(between).count();
-        let content = message.len() - tail;
-        let line_end = match &message[content..] {
+        // Blank lines behind the last line do not belong to this message, nor does what leads the next one, nor the end
+        // of its own frame. Its last line does, with its blanks and its line end.
+        let content = message.len() - message.iter().rev().take_while(|&&b| leads(b)).count();
+        let line = content + until_line_end(&message[content..]);
+        let framing = message[..line].iter().rev().take_while(|&&b| b == FS).count();
+        let line_end = match &message[line..] {
+            _ if framing > 0 => 0,
             [b'\r', b'\n', ..] => 2,
-            [b'\r' | b'\n', ..] => 1,
-            _ => 0,
+            rest => rest.len().min(1),
         };
-        Some(self.batch.slice(start..start + content + line_end))
+        Some(self.batch.slice(start..start + line - framing + line_end))
     }
 }
 
@@ -64,13 +62,17 @@ fn next_line(bytes: &[u8], from: usize, wanted: fn(&[u8]) -> bool) -> usize {
         line += until_line_end(&bytes[from..]);
     }
     loop {
-        let lead = |&&b: &&u8| b <= b' ' || matches!(b, 0xEF | 0xBB | 0xBF);
-        line += bytes[line..].iter().take_while(lead).count();
+        line += bytes[line..].iter().take_while(|&&b| leads(b)).count();
         if line >= bytes.len() || wanted(&bytes[line..]) {
             return line;
         }
         line += until_line_end(&bytes[line..]);
     }
+}
+
+/// Whether a byte may stand before a line: blanks, line ends, frame bytes, a byte order mark.
+fn leads(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0xEF | 0xBB | 0xBF)
 }
 
 fn until_line_end(bytes: &[u8]) -> usize {
@@ -92,8 +94,6 @@ pub struct Batch {
     bytes: Bytes,
     /// Where each line of the envelope and each message begins.
     lines: Vec<(Line, usize)>,
-    /// Lines that belong to no message.
-    strays: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Batch {
         if !matches!(line_of(&bytes[first..]), Some(Line::FileHeader | Line::BatchHeader)) {
             return None;
         }
-        let (mut lines, mut strays, mut in_message) = (Vec::new(), 0, false);
+        let (mut lines, mut in_message) = (Vec::new(), false);
         let mut at = first;
         while at < bytes.len() {
             match line_of(&bytes[at..]) {
@@ -121,19 +121,28 @@ impl Batch {
                     lines.push((line, at));
                 }
                 None if in_message => {}
-                None => strays += 1,
+                // Lines that no MSH leads are handed over as what they are, so that they are kept and answered.
+                None => {
+                    in_message = true;
+                    lines.push((Line::Message, at));
+                }
             }
             at = next_line(&bytes, at + 1, |_| true);
         }
-        Some(Batch { bytes, lines, strays })
+        Some(Batch { bytes, lines })
     }
 
-    /// The messages, in order.
-    pub fn messages(&self) -> Messages {
-        split_batch(self.bytes.clone())
+    /// The messages, in order; lines that belong to none are one that cannot be read.
+    pub fn messages(&self) -> impl Iterator<Item = Bytes> {
+        let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.bytes.len()]);
+        let messages = self.lines.iter().zip(ends).filter(|((line, _), _)| *line == Line::Message);
+        messages.map(|((_, at), end)| {
+            let whole = self.bytes.slice(*at..end);
+            split_batch(whole.clone()).next().filter(|_| is_header(&whole)).unwrap_or(whole)
+        })
     }
 
-    /// What the counts of BTS-1 and FTS-1 and the lines between messages are not as they should be; never content.
+    /// Where the counts of BTS-1 and FTS-1 are not what came; never content.
     pub fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         self.walk(|line| {
@@ -141,9 +150,6 @@ impl Batch {
                 findings.push(finding);
             }
         });
-        if self.strays > 0 {
-            findings.push(format!("{} lines stand outside of messages and are not read", self.strays));
-        }
         findings
     }
 
@@ -305,6 +311,9 @@ mod tests {
         check("\u{feff}MSH|a\rNTE|MSH|\rMSHX\r", &["MSH|a\rNTE|MSH|\rMSHX\r"]);
         check("BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r", &["MSH|a\r", "MSH|b\r"]);
         check("FHS|^\rFTS|0\r", &[]);
+        // Blanks at the end of the last line are the sender's; a mark behind them is not.
+        check("MSH|a\rPID|x  \rMSH|b ", &["MSH|a\rPID|x  \r", "MSH|b "]);
+        check("MSH|a \x1c\r\n\u{feff}\x0bMSH|b\n\u{feff} MSH|c\r", &["MSH|a ", "MSH|b\n", "MSH|c\r"]);
         check("no messages\rat all", &[]);
     }
 
@@ -321,8 +330,12 @@ mod tests {
         assert_eq!(findings("BHS|^~\\&\rMSH|a\r"), "the batch has no BTS");
         assert_eq!(
             findings("FHS|^~\\&\rBHS|^~\\&\rMSH|a\rBHS|^~\\&\rMSH|b\rBTS|1\rFTS|1\rPID|1\r"),
-            "the batch has no BTS; FTS-1 tells of 1 batches and 2 came; 1 lines stand outside of messages and are not read"
+            "the batch has no BTS; FTS-1 tells of 1 batches and 2 came"
         );
+        // What no MSH leads is not lost.
+        let strays = read("BHS|^~\\&\rMS|a\rPID|1\rMSH|b\r\rBTS|1\rPID|2\r");
+        assert_eq!(strays.messages().collect::<Vec<_>>(), ["MS|a\rPID|1\r", "MSH|b\r", "PID|2\r"]);
+        assert_eq!(strays.findings(), ["BTS-1 tells of 1 messages and 2 came"]);
         assert_eq!(findings("BHS|^~\\&\rBTS|99999999999999999999\r"), "BTS-1 tells of too many messages and 0 came");
         assert!(Batch::read(Bytes::from_static(b"MSH|a\rBTS|1\r")).is_none());
         assert!(Batch::read(Bytes::new()).is_none());

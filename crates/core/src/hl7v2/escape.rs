@@ -54,7 +54,11 @@ pub fn escape<'t>(text: &'t str, separators: &Separators) -> Cow<'t, str> {
             escaped.push(mark);
             match letter(c as u8, separators) {
                 Some(letter) => escaped.push(letter),
-                None => escaped.push_str(&format!("X{:02X}", c as u8)),
+                // A control character: below 32, so its first digit is 0 or 1.
+                None => {
+                    escaped.push_str(if (c as u8) < 16 { "X0" } else { "X1" });
+                    escaped.push(char::from(b"0123456789ABCDEF"[usize::from(c as u8 % 16)]));
+                }
             }
             escaped.push(mark);
         }

@@ -216,8 +216,10 @@ impl Header {
     fn answer(self, ack: &Ack, place: Option<Place>, now_micros: i64) -> Vec<u8> {
         let separators = self.separators;
         let encoding = separators.encoding_characters();
-        let time = hl7_from_micros(now_micros);
-        let control_id = control_id(now_micros);
+        // A sender's delimiter may be any of our own characters, even the point of a version.
+        let time = self.text(&hl7_from_micros(now_micros));
+        let control_id = self.text(&control_id(now_micros));
+        let version = self.text("2.4");
         let mut kind = b"ACK".to_vec();
         if !self.trigger.is_empty() && separators.component != Separators::UNUSED {
             kind.push(separators.component);
@@ -231,12 +233,12 @@ impl Header {
             or(&self.receiver, APPLICATION.as_bytes()),
             &self.application,
             &self.facility,
-            time.as_bytes(),
+            &time,
             b"",
             &kind,
-            control_id.as_bytes(),
+            &control_id,
             or(&self.processing_id, b"P"),
-            or(&self.version, b"2.4"),
+            or(&self.version, &version),
         ];
         let mut out = header.join(&separators.field);
         out.push(b'\r');
