@@ -90,9 +90,9 @@ macro_rules! tests {
     };
 }
 
-// A new target (a SOAP envelope, a file format): a function in `targets.rs`, its name here, some seeds in
+// A new target (another file format, say): a function in `targets.rs`, its name here, some seeds in
 // `seeds/<name>/`, and a `[[bin]]` in `guided/Cargo.toml`.
-tests!(framing parse acknowledgements paths escapes timestamps charset batch);
+tests!(framing parse acknowledgements paths escapes timestamps charset batch enveloped soap);
 
 #[test]
 fn every_target_can_be_guided() {

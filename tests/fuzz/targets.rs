@@ -5,8 +5,8 @@
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd};
 use fairway_core::hl7v2::{
-    Ack, AckCode, AckStyle, Charset, ErrorCode, Message, ParseOptions, Path, Precision, Separators, Structure,
-    Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, escape, fhir_instant_from_micros, render_unparsed,
+    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseOptions, Path, Precision, Separators, Structure,
+    Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, escape, fhir_instant_from_micros, render_unparsed, soap,
     split_batch, unescape,
 };
 
@@ -296,4 +296,38 @@ fn between(bytes: &[u8], first: bool) {
             return;
         }
     }
+}
+
+/// A batch with its envelope: no line of content is left out, and the answer carries every answer.
+pub(crate) fn enveloped(input: &[u8]) {
+    let whole = Bytes::copy_from_slice(input);
+    let Some(batch) = Batch::read(whole.clone()) else { return };
+    let messages: Vec<Bytes> = batch.messages().collect();
+    let mut at = 0;
+    for message in &messages {
+        let from = offset(message, &whole);
+        assert!(from >= at, "messages come in their order");
+        between(&whole[at..from], false);
+        at = from + message.len();
+    }
+    let answers: Vec<Bytes> = (0..messages.len()).map(|n| Bytes::from(format!("MSH|{n}\r"))).collect();
+    let answer = batch.acknowledge(&answers, 0);
+    let carried = split_batch(Bytes::from(answer)).filter(|one| answers.contains(one)).count();
+    assert_eq!(carried, messages.len());
+    assert!(batch.findings().len() <= input.len());
+}
+
+/// An envelope gives one message that is not blank, or says why not; what is wrapped comes out again.
+pub(crate) fn soap(input: &[u8]) {
+    if let Ok(message) = soap::message_of(input) {
+        assert!(!message.trim().is_empty());
+    }
+    // XML has no control characters, and its readers make one LF of a CR LF.
+    let text = String::from_utf8_lossy(input).replace(|c: char| c.is_control() && c != '\r', " ");
+    if text.trim().is_empty() || text.contains(['\u{FFFE}', '\u{FFFF}']) {
+        return;
+    }
+    let call = soap::answer(&text).replace("ns2:acceptMessageResponse", "ns2:acceptMessage");
+    let call = call.replace("<return>", "<arg0>").replace("</return>", "</arg0>");
+    assert_eq!(soap::message_of(call.as_bytes()).as_deref(), Ok(text.as_str()));
 }

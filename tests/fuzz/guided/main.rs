@@ -15,6 +15,8 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
         "timestamps" => targets::timestamps(input),
         "charset" => targets::charset(input),
         "batch" => targets::batch(input),
+        "enveloped" => targets::enveloped(input),
+        "soap" => targets::soap(input),
         name => panic!("no target {name}"),
     }
 });
