@@ -2,6 +2,8 @@
 //!
 //! Stop order: accept no more, let what is framed be decided and answered, then the writers, then the rest.
 
+mod renewal;
+
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
@@ -15,12 +17,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Listener};
-use crate::http::RunningEnvironment;
+use fairway_core::hl7v2::AckStyle;
+
+use crate::config::{Config, ConfiguredFeed, Environment, Listener};
+use crate::http::{Entrance, RunningEnvironment};
 use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
 use crate::store::{Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
+use renewal::renew;
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,9 @@ pub struct Daemon {
     pub http: SocketAddr,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
+    app: Arc<crate::http::App>,
+    /// Ended by being dropped.
+    _renewals: JoinSet<()>,
     http_stop: watch::Sender<bool>,
     http_task: JoinSet<()>,
     writers: Vec<JoinHandle<()>>,
@@ -105,7 +113,7 @@ impl Daemon {
                 reader: Reader::new(&path),
             });
         }
-        let mut listeners = JoinSet::new();
+        let (mut listeners, mut renewals) = (JoinSet::new(), JoinSet::new());
         for (environment, listener, socket) in bound {
             let address = address_of(&socket, listener.listen, &listener.name)?;
             let Some((_, queue, memory)) = queues.iter().find(|(name, ..)| *name == environment) else { continue };
@@ -121,27 +129,44 @@ impl Daemon {
                 metrics: metrics.clone(),
             };
             let events = connection_events(environment, &listener.name, &metrics);
-            tracing::info!(event = "listener.started", environment, listener = listener.name, %address);
-            listeners.spawn(serve(socket, limits(listener), Arc::new(intake), stopping.clone(), events));
+            let tls = listener.tls.clone().map(|tls| {
+                let (current, latest) = watch::channel(tls.server.config.clone());
+                renewals.spawn(renew(environment, listener.name.clone(), tls, current, metrics.clone()));
+                latest
+            });
+            let is_tls = tls.is_some();
+            tracing::info!(event = "listener.started", environment, listener = listener.name, %address, tls = is_tls);
+            listeners.spawn(serve(socket, limits(listener), tls, Arc::new(intake), stopping.clone(), events));
         }
-        // The listeners hold the queues now; when the last of them is done, the writers come to their end.
-        drop(queues);
+        // The listeners and the HTTP side hold the queues now; when the last of them is done, the writers come to their end.
+        let entrances = config.environments.iter().zip(queues);
+        let entrances =
+            entrances.map(|(environment, (_, queue, memory))| entrance(environment, queue, memory)).collect();
         let (http_stop, http_stopping) = watch::channel(false);
         let mut http_task = JoinSet::new();
-        let app = crate::http::App::new(config, &environments, metrics, ready(gauges), stopping);
+        let app = Arc::new(crate::http::App::new(config, &environments, entrances, metrics, ready(gauges), stopping));
         tracing::info!(event = "http.started", address = %http);
-        http_task.spawn(async move {
-            if let Err(error) = crate::http::serve(http_listener, Arc::new(app), http_stopping).await {
-                tracing::error!(event = "http.failed", %error);
-            }
-        });
-        Ok(Daemon { environments, http, stop, listeners, http_stop, http_task, writers, checkpointers, _lock: lock })
+        http_task.spawn(crate::http::serve(http_listener, app.clone(), crate::http::Limits::default(), http_stopping));
+        Ok(Daemon {
+            environments,
+            http,
+            stop,
+            listeners,
+            app,
+            _renewals: renewals,
+            http_stop,
+            http_task,
+            writers,
+            checkpointers,
+            _lock: lock,
+        })
     }
 
     /// Stops in order; returns when everything that was framed is stored and answered.
     pub async fn stop(mut self) {
         tracing::info!(event = "daemon.stopping");
         self.stop.send_replace(true);
+        self.app.close_entrances();
         while self.listeners.join_next().await.is_some() {}
         let writers = std::mem::take(&mut self.writers);
         let checkpointers = std::mem::take(&mut self.checkpointers);
@@ -163,6 +188,20 @@ impl Daemon {
         while self.http_task.join_next().await.is_some() {}
         tracing::info!(event = "daemon.stopped");
     }
+}
+
+/// What HTTP reaches of an environment: every feed that one of its listeners serves.
+fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Semaphore>) -> Entrance {
+    let mut feeds: Vec<(Arc<ConfiguredFeed>, AckStyle)> = Vec::new();
+    for listener in &environment.listeners {
+        for feed in &listener.feeds {
+            if !feeds.iter().any(|(known, _)| known.feed.name == feed.feed.name) {
+                feeds.push((feed.clone(), listener.acknowledgement));
+            }
+        }
+    }
+    let frame_bytes_max = environment.listeners.iter().map(|listener| listener.frame_bytes_max).max().unwrap_or(0);
+    Entrance { environment: environment.name, feeds, frame_bytes_max, queue, memory }
 }
 
 /// True while every writer can store.
@@ -213,9 +252,10 @@ fn limits(listener: &Listener) -> Limits {
     Limits {
         frame_bytes_max: listener.frame_bytes_max,
         connections_max: listener.connections_max,
-        connections_per_peer_max: listener.connections_max,
+        connections_per_peer_max: listener.connections_per_peer_max,
         idle: listener.idle,
         in_frame: listener.in_frame,
+        handshake: listener.tls.as_ref().map_or(Limits::default().handshake, |tls| tls.handshake),
         ..Limits::default()
     }
 }
@@ -233,7 +273,7 @@ fn connection_events(
                 metrics.connections_open(environment, &listener, 1);
                 ("accepted", false)
             }
-            ConnectionEvent::Closed { reason, .. } => {
+            ConnectionEvent::Closed { peer, reason } => {
                 metrics.connections_open(environment, &listener, -1);
                 match reason {
                     CloseReason::PeerClosed | CloseReason::Stopped => ("closed", false),
@@ -241,6 +281,12 @@ fn connection_events(
                     CloseReason::InFrameTimeout => ("closed_in_frame", true),
                     CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
                     CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
+                    CloseReason::HandshakeFailed(reason) => {
+                        let reason = reason.as_str();
+                        metrics.tls_handshake_failed(environment, &listener, reason);
+                        tracing::warn!(event = "tls.handshake_failed", environment, listener = %listener, %peer, reason);
+                        ("closed_handshake_failed", false)
+                    }
                     CloseReason::NoAnswer => ("closed_no_answer", true),
                     CloseReason::ReadFailed(_) => ("closed_read_failed", false),
                     CloseReason::WriteFailed(_) | CloseReason::WriteTimeout => ("closed_write_failed", true),

@@ -9,3 +9,4 @@ pub mod intake;
 pub mod mllp;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

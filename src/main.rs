@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fairway::cli::{check, convert, demo, run, send, test};
+use fairway::cli::{check, convert, demo, run, send, show, test};
 
 /// HL7 v2 / FHIR R4 integration engine for patient-held records
 #[derive(Parser)]
@@ -20,6 +20,7 @@ enum Command {
     Demo(demo::Args),
     Check(check::Args),
     Convert(convert::Args),
+    Show(show::Args),
     Test(test::Args),
     Send(send::Args),
 }
@@ -33,6 +34,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &mut out).await,
         Command::Check(args) => check::run(&args, &mut out),
         Command::Convert(args) => convert::run(&args, &mut out),
+        Command::Show(args) => show::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
         Command::Send(args) => send::run(args, &mut io::stdout()).await,
     };

@@ -38,6 +38,20 @@ struct ConnectionLabels {
     event: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    environment: String,
+    listener: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenewalLabels {
+    environment: String,
+    listener: String,
+    result: String,
+}
+
 /// What the daemon counts and times; a registry of its own, nothing global.
 pub struct Metrics {
     registry: Registry,
@@ -48,6 +62,9 @@ pub struct Metrics {
     queued: Family<EnvironmentLabels, Gauge>,
     connection_events: Family<ConnectionLabels, Counter<u64, AtomicU64>>,
     connections_open: Family<ListenerLabels, Gauge>,
+    tls_expiry: Family<ListenerLabels, Gauge>,
+    tls_handshake_failures: Family<HandshakeLabels, Counter>,
+    tls_renewals: Family<RenewalLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -69,6 +86,8 @@ impl Metrics {
         let queued = Family::default();
         let connection_events = Family::default();
         let connections_open = Family::default();
+        let (tls_expiry, tls_handshake_failures, tls_renewals) =
+            (Family::default(), Family::default(), Family::default());
         registry.register("messages", "Messages answered, by outcome and acknowledgement code", messages.clone());
         registry.register_with_unit(
             "ack",
@@ -86,6 +105,14 @@ impl Metrics {
         registry.register("queued_messages", "Messages that wait for the writer", queued.clone());
         registry.register("connection_events", "What happens on MLLP connections", connection_events.clone());
         registry.register("connections_open", "Open MLLP connections", connections_open.clone());
+        registry.register_with_unit(
+            "tls_certificate_expiry",
+            "When a listener's certificate expires, in Unix time",
+            Unit::Seconds,
+            tls_expiry.clone(),
+        );
+        registry.register("tls_handshake_failures", "TLS handshakes that failed", tls_handshake_failures.clone());
+        registry.register("tls_renewals", "Changed certificate files that were read", tls_renewals.clone());
         Metrics {
             registry,
             messages,
@@ -95,6 +122,9 @@ impl Metrics {
             queued,
             connection_events,
             connections_open,
+            tls_expiry,
+            tls_handshake_failures,
+            tls_renewals,
         }
     }
 
@@ -146,9 +176,31 @@ impl Metrics {
 
     /// Changes the number of open connections of a listener.
     pub fn connections_open(&self, environment: &str, listener: &str, change: i64) {
-        let labels = ListenerLabels { environment: environment.to_owned(), listener: listener.to_owned() };
-        self.connections_open.get_or_create(&labels).inc_by(change);
+        self.connections_open.get_or_create(&at(environment, listener)).inc_by(change);
     }
+
+    /// Sets when a listener's certificate expires, in seconds of Unix time.
+    pub fn tls_expiry(&self, environment: &str, listener: &str, seconds: i64) {
+        self.tls_expiry.get_or_create(&at(environment, listener)).set(seconds);
+    }
+
+    /// Counts a handshake that failed.
+    pub fn tls_handshake_failed(&self, environment: &str, listener: &str, reason: &str) {
+        let ListenerLabels { environment, listener } = at(environment, listener);
+        let labels = HandshakeLabels { environment, listener, reason: reason.to_owned() };
+        self.tls_handshake_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts a changed certificate that was `taken`, or `failed`.
+    pub fn tls_renewal(&self, environment: &str, listener: &str, result: &str) {
+        let ListenerLabels { environment, listener } = at(environment, listener);
+        let labels = RenewalLabels { environment, listener, result: result.to_owned() };
+        self.tls_renewals.get_or_create(&labels).inc();
+    }
+}
+
+fn at(environment: &str, listener: &str) -> ListenerLabels {
+    ListenerLabels { environment: environment.to_owned(), listener: listener.to_owned() }
 }
 
 fn of(environment: &str) -> EnvironmentLabels {
@@ -184,6 +236,9 @@ mod tests {
         metrics.queue("sandbox", 2);
         metrics.connection("sandbox", "pas", "accepted");
         metrics.connections_open("sandbox", "pas", 1);
+        metrics.tls_expiry("sandbox", "pas", 1_800_000_000);
+        metrics.tls_handshake_failed("sandbox", "pas", "no_certificate");
+        metrics.tls_renewal("sandbox", "pas", "failed");
         let text = metrics.text();
         for line in [
             "fairway_messages_total{environment=\"sandbox\",feed=\"demographics\",outcome=\"applied\",ack=\"AA\"} 1",
@@ -193,6 +248,9 @@ mod tests {
             "fairway_queued_messages{environment=\"sandbox\"} 2",
             "fairway_connection_events_total{environment=\"sandbox\",listener=\"pas\",event=\"accepted\"} 1",
             "fairway_connections_open{environment=\"sandbox\",listener=\"pas\"} 1",
+            "fairway_tls_certificate_expiry_seconds{environment=\"sandbox\",listener=\"pas\"} 1800000000",
+            "fairway_tls_handshake_failures_total{environment=\"sandbox\",listener=\"pas\",reason=\"no_certificate\"} 1",
+            "fairway_tls_renewals_total{environment=\"sandbox\",listener=\"pas\",result=\"failed\"} 1",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

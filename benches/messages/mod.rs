@@ -22,18 +22,20 @@ pub(crate) fn nhs_number(n: usize) -> String {
 pub(crate) fn adt(trigger: &str, patient: usize, control_id: &str, n: usize) -> Vec<u8> {
     let mut text = String::with_capacity(1100);
     let number = nhs_number(patient);
+    // Teams last until they are removed, so updates need not repeat them (hl7-api 2.9).
+    let teams = if trigger == "A28" { "ZTM|RTST-PRT~RTST-RENAL\r" } else { "" };
     write!(
         text,
-        "MSH|^~\\&|PAS|RTST|FAIRWAY|PHR|20260102101112.{:03}||ADT^{trigger}^ADT_A05|{control_id}|P|2.4|||AL|NE|GBR|UNICODE UTF-8\r\
+        "MSH|^~\\&|PAS|RTST|FAIRWAY|PHR|20260102101112.{:03}||ADT^{trigger}^ADT_A05|{control_id}|P|2.4|||||GBR|UNICODE UTF-8\r\
          EVN|{trigger}|20260102101112|||PASUSER^Registrar^Ward^^^Mrs|20260102101100|RTST\r\
          PID|1|{number}^^^NHS^NH|{number}^^^NHS^NH{{status:01}}~H{patient:07}^^^RTST^MR||Fairweather^Alexandra^Josephine^^Ms^^L||19700101|F||A^White British^NHSETH|\
          Flat {n}^{n} The Old Brewery Lane^Newcastle upon Tyne^Tyne and Wear^NE1 1XC^GBR^H||01912345678^PRN^PH~07700900123^PRS^CP|^NET^^p{patient}@example.org~01912340000^WPN^PH|EN^English|M|CHR|\
          ACC{patient:08}||||A||||||||N\r\
-         PD1|||Family Health Centre^^A12345^^^NHS^ODS|G1234567^Jones^Simon^Paul^^Dr^^^NHS^^^^GMC||||||||N\r\
+         NTE|1||The patient prefers letters in large print; please write to the home address, never to the one of work\r\
          PV1|1|O|REN^^^RTST^^^^^Renal Outpatients||||C1234567^Foster^Terry^^^Mr^^^GMC|C7654321^Smith^William^^^Dr^^^GMC||360|||||||||V{patient:08}\r\
          PV2|||^Follow-up after transplant||||||202601020930|||||||||||||N\r\
          GT1|1||Fairweather^Alexandra^Josephine^^Ms||Flat 1^1 The Old Brewery Lane^Newcastle upon Tyne^Tyne and Wear^NE1 1XC^GBR|01912345678\r\
-         ZTM|RTST-PRT~RTST-RENAL\r",
+         {teams}",
         n % 1000
     )
     .unwrap_or_default();

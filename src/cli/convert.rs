@@ -28,7 +28,7 @@ const BASE: &str = "https://fairway.example/fhir";
     after_help = "Examples:\n  fairway convert message.hl7\n  fairway convert --unmapped --feed demographics adt/*.hl7\n  fairway convert --ack message.hl7"
 )]
 pub struct Args {
-    /// Files or folders with messages
+    /// Files or folders with messages, or - for standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Configuration file; without it config.toml or config.example.toml here, else the built-in example
@@ -72,10 +72,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let mut refused = false;
     let mut unmapped: Vec<(String, usize)> = Vec::new();
     for message in found {
-        let source = match message.number {
-            1 => message.path.display().to_string(),
-            number => format!("{}#{number}", message.path.display()),
-        };
+        let source = messages::source(&message);
         let converted = convert(&feeds, message.bytes);
         refused |= converted.code != AckCode::AA;
         if args.ack {

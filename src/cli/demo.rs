@@ -50,6 +50,12 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
+    let mut listeners = config.environments.iter().flat_map(|environment| &environment.listeners);
+    if let Some(listener) = listeners.find(|listener| listener.tls.is_some()) {
+        eprintln!("error: the demo has no certificate to show, and listener `{}` does TLS", listener.name);
+        eprintln!("\nhint: give --config with listeners without `tls`");
+        return Ok(WRONG_USE);
+    }
     let cases = match fixtures::read(&args.fixtures) {
         Ok(cases) => cases,
         Err(error) => {

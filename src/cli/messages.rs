@@ -2,8 +2,9 @@
 //!
 //! Never parses a message and never changes one beyond its line ends.
 
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{Decoder, Event, VT};
@@ -29,7 +30,17 @@ pub enum Blank {
     Kept,
 }
 
-/// The messages of the given files, and of every `*.hl7` file below the given folders in order of path.
+/// How a message is named: its file, and its number in that from the second on.
+pub fn source(found: &Found) -> String {
+    match (found.path.to_str(), found.number) {
+        (Some("-"), 1) => "standard input".to_owned(),
+        (Some("-"), number) => format!("standard input#{number}"),
+        (_, 1) => found.path.display().to_string(),
+        (_, number) => format!("{}#{number}", found.path.display()),
+    }
+}
+
+/// The messages of the given files (`-` is standard input), and of every `*.hl7` file below the given folders in order of path.
 ///
 /// # Errors
 /// The path and what the system says about it, for the first file or folder that cannot be read.
@@ -37,7 +48,7 @@ pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io:
     let mut found = Vec::new();
     for path in paths {
         for file in files(path)? {
-            let bytes = fs::read(&file).map_err(|error| (file.clone(), error))?;
+            let bytes = content(&file).map_err(|error| (file.clone(), error))?;
             let bytes = Bytes::from(bytes);
             let mut messages = split(bytes.clone());
             if messages.is_empty() && blank == Blank::Kept {
@@ -48,6 +59,15 @@ pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io:
         }
     }
     Ok(found)
+}
+
+fn content(file: &Path) -> io::Result<Vec<u8>> {
+    if file != Path::new("-") {
+        return fs::read(file);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The file itself, or the `*.hl7` files below a folder. Links to folders are not followed, so that there is an end.
@@ -152,7 +172,7 @@ mod tests {
         check(b"a note\nMSH|a\n", &[b"MSH|a\r"]);
         check(b"MSH|a\rOBX|1|a\nb\r", &[b"MSH|a\rOBX|1|a\nb\r"]);
         check(b"MSHX is no segment\rnor this", &[b"MSHX is no segment\rnor this"]);
-        check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"\x0BMSH|b\n", b"cut"]);
+        check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"MSH|b\n", b"cut"]);
     }
 
     #[test]

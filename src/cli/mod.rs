@@ -15,6 +15,7 @@ pub mod messages;
 pub mod problems;
 pub mod run;
 pub mod send;
+pub mod show;
 pub mod test;
 
 /// Exit code: done.
@@ -55,7 +56,14 @@ fn load_or_built_in(path: Option<&PathBuf>) -> Result<Config, u8> {
 /// When signals cannot be awaited.
 async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, Stop), u8>> {
     crate::telemetry::init_logs(config.log_json, log_level);
-    let stop = Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    for warning in config.warnings(jiff::Timestamp::now()) {
+        tracing::warn!(event = "config.warning", %warning);
+    }
+    let stop = Stop {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
+    };
     Ok(match Daemon::start(config).await {
         Ok(daemon) => Ok((daemon, stop)),
         Err(error) => {
@@ -65,10 +73,11 @@ async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, S
     })
 }
 
-/// SIGTERM or SIGINT.
+/// SIGTERM, SIGINT, or SIGHUP of a terminal that is closed.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Stop {
@@ -76,6 +85,7 @@ impl Stop {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -7,12 +7,12 @@ use std::io::{IsTerminal, Write};
 /// Problems shown in full; of more only the number is told.
 const SHOWN_MAX: usize = 1000;
 
-/// The problems as text for people.
-pub fn render(problems: &[Problem], colour: bool) -> String {
+/// The problems as text for people, each called what `level` says.
+pub fn render(problems: &[Problem], level: &Level<'static>, colour: bool) -> String {
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let mut text = String::new();
     for problem in problems.iter().take(SHOWN_MAX) {
-        let title = Level::ERROR.primary_title(problem.message.as_str());
+        let title = level.clone().primary_title(problem.message.as_str());
         let mut report = Vec::new();
         let hint = problem.hint.as_deref();
         match &problem.place {
@@ -42,15 +42,23 @@ pub fn render(problems: &[Problem], colour: bool) -> String {
     if problems.len() > SHOWN_MAX {
         text.push_str(&format!("… and {} more; `fairway check --json` shows all\n", problems.len() - SHOWN_MAX));
     }
-    let noun = if problems.len() == 1 { "problem" } else { "problems" };
-    text.push_str(&format!("{} {noun}\n", problems.len()));
     text
 }
 
-/// Prints the problems to standard error, with colour on a terminal.
+/// Prints the problems and their number to standard error, with colour on a terminal.
 pub fn print(problems: &[Problem]) {
+    let noun = if problems.len() == 1 { "problem" } else { "problems" };
+    write(problems, &Level::ERROR, &format!("{} {noun}\n", problems.len()));
+}
+
+/// Prints what deserves a look and is no problem yet.
+pub fn print_warnings(warnings: &[Problem]) {
+    write(warnings, &Level::WARNING, "");
+}
+
+fn write(problems: &[Problem], level: &Level<'static>, end: &str) {
     let mut stderr = std::io::stderr();
-    let text = render(problems, stderr.is_terminal());
+    let text = render(problems, level, stderr.is_terminal()) + end;
     // Nothing is left to tell when standard error is closed.
     stderr.write_all(text.as_bytes()).unwrap_or_default();
 }

@@ -7,7 +7,7 @@ use super::{DONE, load, start};
 
 /// Run the daemon: MLLP listeners, record store, FHIR API, metrics
 ///
-/// Stops in order on SIGTERM or SIGINT: accepts no more, answers what was framed, flushes, exits.
+/// Stops in order on SIGTERM, SIGINT or SIGHUP: accepts no more, answers what was framed, flushes, exits.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  fairway run --config config.example.toml")]
 pub struct Args {

@@ -1,12 +1,12 @@
 //! `fairway send`: plays files to an MLLP receiver and reports what it answered.
 //!
-//! Never sends a message twice by itself, never reorders one patient's messages, and judges nothing but the ACK code.
+//! Never sends again what was answered, never reorders one patient's messages, and judges nothing but the ACK code.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, IsTerminal, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,12 +15,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
 use super::messages::{self, Found};
-use crate::mllp::client::{Client, ack_code, ack_text, control_id_of, field};
+use crate::mllp::client::{Target, ack_code, ack_text, control_id_of, field};
+use crate::mllp::link::{Link, LinkError};
+use crate::tls::{self, ClientConfig, Part, ServerName};
 
-/// Answers other than `AA`, and failures, that the report shows in full.
+/// Answers other than `AA` and `CA`, and failures, that the report shows in full.
 const SHOWN_MAX: usize = 5;
 
-/// Exit code when every message was answered `AA`.
+/// Exit code when every message was answered `AA` or `CA`.
 const ALL_ACCEPTED: u8 = 0;
 /// Exit code when some message was not.
 const SOME_NOT: u8 = 1;
@@ -30,8 +32,9 @@ const WRONG_USE: u8 = 2;
 /// Send HL7 v2 messages over MLLP and count the answers.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
-Example:
+Examples:
   fairway send fixtures/ --to 127.0.0.1:2575 --connections 4 --rate 200
+  fairway send a28.hl7 --to pas.example:2576 --tls --ca ca.pem --cert sender.pem --key sender.key --retry 60
 
 A file may hold one message or many: each MSH segment starts one, batch headers and trailers are left out, and line
 ends become CR. A file that starts with the MLLP byte VT is sent frame by frame as it is.
@@ -39,7 +42,11 @@ ends become CR. A file that starts with the MLLP byte VT is sent frame by frame 
 Messages of one patient (PID-3.1) keep their order, because they all take the same connection; messages without a PID
 take the first. With one connection the order of the files is kept.
 
-Exit code: 0 all answered AA, 1 some not, 2 wrong use.")]
+With --retry, a message whose connection fails, breaks or stays silent is sent again with the same bytes over a new one,
+after pauses that grow from 0.2 to 5 seconds; one that was answered never is. Each message counts once, and its latency
+is that of the sending that was answered.
+
+Exit code: 0 all answered AA or CA, 1 some not, 2 wrong use.")]
 pub struct Args {
     /// Files, or folders in which every *.hl7 file is taken
     #[arg(required = true, value_name = "FILE")]
@@ -59,6 +66,24 @@ pub struct Args {
     /// Seconds to wait for a connection and for each answer
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub timeout: NonZeroUsize,
+    /// Seconds in which a message without an answer is tried again, from its first failure on [default: not at all]
+    #[arg(long, value_name = "SECONDS", default_value = "0", hide_default_value = true)]
+    pub retry: u32,
+    /// Use TLS 1.2 or 1.3
+    #[arg(long, requires = "ca")]
+    pub tls: bool,
+    /// Certificates (PEM) of the authorities of which the receiver's certificate must be
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub ca: Option<PathBuf>,
+    /// Our certificate (PEM) with its chain, for receivers that ask for one
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    pub cert: Option<PathBuf>,
+    /// Its private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Name that the receiver's certificate must have [default: the host of --to]
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub server_name: Option<String>,
     /// Report as JSON
     #[arg(long)]
     pub json: bool,
@@ -80,6 +105,10 @@ struct Report {
     codes: BTreeMap<String, usize>,
     /// Messages without an answer.
     unanswered: usize,
+    /// Connections opened anew after one that broke.
+    reconnects: usize,
+    /// How often a message was sent again.
+    resent: usize,
     seconds: f64,
     messages_per_second: f64,
     latency_ms: Latency,
@@ -87,7 +116,7 @@ struct Report {
     not_accepted: Vec<NotAccepted>,
 }
 
-/// From the first byte sent to the whole answer, in milliseconds.
+/// From the first byte of the sending that was answered to the whole answer, in milliseconds.
 #[derive(Debug, Default, serde::Serialize)]
 struct Latency {
     p50: f64,
@@ -117,9 +146,16 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
         Ok(_) => return wrong_use("no message found; folders are searched for files named *.hl7"),
         Err((path, error)) => return wrong_use(&format!("{}: {error}", path.display())),
     };
+    let tls = match tls(&args) {
+        Ok(tls) => tls,
+        Err(problem) => return wrong_use(&problem),
+    };
+    let timeout = Duration::from_secs(args.timeout.get() as u64);
+    let target = Target { address: args.to.clone(), timeout, tls };
     let lanes = lanes(&found, args.connections.get());
     let total = found.len().saturating_mul(args.repeat.get());
     let run = Arc::new(Run {
+        target,
         found,
         began: Instant::now(),
         next: AtomicU64::new(0),
@@ -135,13 +171,37 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
     run.bar.finish_and_clear();
     let report = tally.report(total, run.began.elapsed());
     write(&report, run.args.json, out)?;
-    let accepted = report.codes.get("AA").copied().unwrap_or(0);
+    let accepted: usize = ["AA", "CA"].iter().filter_map(|code| report.codes.get(*code)).sum();
     Ok(if accepted == total { ALL_ACCEPTED } else { SOME_NOT })
 }
 
 fn wrong_use(problem: &str) -> io::Result<u8> {
     writeln!(io::stderr(), "fairway send: {problem}")?;
     Ok(WRONG_USE)
+}
+
+/// TLS as the arguments want it, and the name that the receiver must have.
+fn tls(args: &Args) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, String> {
+    let Some(ca) = &args.ca else { return Ok(None) };
+    let read = |path: &Path| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let trusted = read(ca)?;
+    let identity = match (&args.cert, &args.key) {
+        (Some(certificate), Some(key)) => Some((read(certificate)?, read(key)?)),
+        (_, _) => None,
+    };
+    let pem = identity.as_ref().map(|(certificate, key)| (&certificate[..], &key[..]));
+    let config = tls::client(&trusted, pem).map_err(|fault| {
+        let option = match fault.part {
+            Part::Certificate => "--cert",
+            Part::Key => "--key",
+            Part::Authorities => "--ca",
+        };
+        format!("{option}: {fault}; {}", fault.hint)
+    })?;
+    let host = args.to.rsplit_once(':').map_or(args.to.as_str(), |(host, _)| host);
+    let name = args.server_name.as_deref().unwrap_or(host.trim_start_matches('[').trim_end_matches(']'));
+    let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("--server-name: `{name}` is no host name"))?;
+    Ok(Some((config, name)))
 }
 
 fn bar(total: u64) -> ProgressBar {
@@ -179,6 +239,7 @@ fn patient(message: &[u8]) -> Option<&[u8]> {
 
 /// What all connections share.
 struct Run {
+    target: Target,
     args: Args,
     found: Vec<Found>,
     began: Instant,
@@ -191,17 +252,20 @@ struct Run {
 
 impl Run {
     async fn send(self: Arc<Self>, lane: Vec<usize>) -> Tally {
-        let (mut tally, mut client) = (Tally::default(), None);
-        for _ in 0..self.args.repeat.get() {
+        let retry = Duration::from_secs(self.args.retry.into());
+        let (mut tally, mut link) = (Tally::default(), Link::new(self.target.clone(), retry));
+        'all: for _ in 0..self.args.repeat.get() {
             for found in lane.iter().filter_map(|&at| self.found.get(at)) {
                 if self.unreachable.load(Ordering::Relaxed) {
-                    return tally;
+                    break 'all;
                 }
                 self.pace().await;
-                self.send_one(found, &mut client, &mut tally).await;
+                self.send_one(found, &mut link, &mut tally).await;
                 self.bar.inc(1);
             }
         }
+        (tally.reconnects, tally.resent) = (link.reconnects(), link.resent());
+        link.close().await;
         tally
     }
 
@@ -213,30 +277,22 @@ impl Run {
         }
     }
 
-    async fn send_one(&self, found: &Found, client: &mut Option<Client>, tally: &mut Tally) {
-        let mut open = match client.take() {
-            Some(open) => open,
-            None => match Client::connect(&self.args.to, Duration::from_secs(self.args.timeout.get() as u64)).await {
-                Ok(open) => open,
-                Err(error) => {
-                    self.unreachable.store(true, Ordering::Relaxed);
-                    let text = format!("no connection to {}: {error}", self.args.to);
-                    return tally.refused(found, None, text);
-                }
-            },
-        };
-        let sent = Instant::now();
-        match open.send(&found.bytes).await {
-            Ok(ack) => {
-                tally.micros.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
-                let code = ack_code(&ack).unwrap_or("none").to_owned();
+    async fn send_one(&self, found: &Found, link: &mut Link, tally: &mut Tally) {
+        match link.send(&found.bytes).await {
+            Ok(answer) => {
+                tally.micros.push(u32::try_from(answer.took.as_micros()).unwrap_or(u32::MAX));
+                let code = ack_code(&answer.ack).unwrap_or("none").to_owned();
                 *tally.codes.entry(code.clone()).or_default() += 1;
-                if code != "AA" {
-                    tally.refused(found, Some(code), ack_text(&ack).unwrap_or_default().to_owned());
+                if code != "AA" && code != "CA" {
+                    tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default().to_owned());
                 }
-                *client = Some(open);
             }
-            Err(error) => tally.refused(found, None, error.to_string()),
+            Err(error) => {
+                if let LinkError::Unreachable { .. } = error {
+                    self.unreachable.store(true, Ordering::Relaxed);
+                }
+                tally.refused(found, None, error.to_string());
+            }
         }
     }
 }
@@ -246,6 +302,8 @@ impl Run {
 struct Tally {
     codes: BTreeMap<String, usize>,
     micros: Vec<u32>,
+    reconnects: usize,
+    resent: usize,
     not_accepted: Vec<NotAccepted>,
 }
 
@@ -263,6 +321,8 @@ impl Tally {
             *self.codes.entry(code).or_default() += count;
         }
         self.micros.extend(other.micros);
+        self.reconnects += other.reconnects;
+        self.resent += other.resent;
         self.not_accepted.extend(other.not_accepted);
         self.not_accepted.truncate(SHOWN_MAX);
     }
@@ -277,6 +337,8 @@ impl Tally {
         Report {
             messages,
             unanswered: messages - answered,
+            reconnects: self.reconnects,
+            resent: self.resent,
             seconds,
             messages_per_second: answered as f64 / seconds.max(1e-6),
             latency_ms: Latency { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) },
@@ -294,6 +356,9 @@ fn write(report: &Report, json: bool, out: &mut impl Write) -> io::Result<()> {
     let codes: Vec<String> = report.codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
     let Latency { p50, p90, p99, max } = report.latency_ms;
     writeln!(out, "messages    {} ({} unanswered)", report.messages, report.unanswered)?;
+    if report.reconnects > 0 {
+        writeln!(out, "reconnects  {} ({} messages sent again)", report.reconnects, report.resent)?;
+    }
     writeln!(out, "answers     {}", codes.join(", "))?;
     writeln!(out, "rate        {:.0} messages/s in {:.2} s", report.messages_per_second, report.seconds)?;
     writeln!(out, "latency     p50 {p50:.2} ms, p90 {p90:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")?;

@@ -63,6 +63,16 @@ impl Route {
 }
 
 impl ConfiguredFeed {
+    /// The feed as it is for a sender with the credentials of a team.
+    pub fn of_team(&self, alias: &str) -> ConfiguredFeed {
+        ConfiguredFeed {
+            feed: Feed { source_team: Some(alias.to_owned()), ..self.feed.clone() },
+            kind: self.kind,
+            routes: self.routes.clone(),
+            parse: self.parse.clone(),
+        }
+    }
+
     /// How closely the feed fits a message by MSH-9, MSH-3 and MSH-4; none when the message is not its own.
     pub fn fit(&self, message: &Message) -> Option<usize> {
         if !self.feed.plan.handles(&message.code(), &message.trigger()) {
@@ -166,6 +176,7 @@ pub(super) fn read(
         zone: zone_found?,
         specialty_labels: organisation.specialty_labels.clone(),
         service_labels: organisation.service_labels.clone(),
+        source_team: None,
         test_numbers_only: false,
         production_only: false,
     };

@@ -14,7 +14,7 @@ use fairway_core::source::{Place, Problems, Table, nearest, parse};
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Environment, IDENTIFIERS, Listener, library};
+use super::{Config, ConfiguredFeed, Credential, Environment, IDENTIFIERS, Listener, library, tls};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -77,12 +77,14 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         feeds.insert(file.trim_end_matches(".toml"), feed);
     }
 
-    let environments = environments(&mut table, &feeds, http, problems);
+    let environments = environments(&mut table, base, &feeds, http, problems);
     table.finish(problems);
+    let credentials: Vec<Credential> = organisations.iter().flat_map(|one| one.credentials.clone()).collect();
+    one_user_one_credential(&credentials, &organisations, problems);
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
     let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
     let feeds = feeds.into_values().flatten().collect();
-    Some(Config { data, http: http?, log_json, organisations, environments, plans, feeds })
+    Some(Config { data, http: http?, log_json, organisations, credentials, environments, plans, feeds })
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.
@@ -96,6 +98,17 @@ fn local_systems_are_local(organisations: &[ConfiguredOrganisation], problems: &
                 let message = format!("identifier system `{}` is used by `{owner}` and by `{code}`", identifier.system);
                 problems.hint(&one.place, message, "local numbers need a system of their own per organisation");
             }
+        }
+    }
+}
+
+/// The user name alone tells whose credential it is.
+fn one_user_one_credential(all: &[Credential], organisations: &[ConfiguredOrganisation], problems: &mut Problems) {
+    for (index, one) in all.iter().enumerate() {
+        let owner = organisations.iter().find(|owner| owner.organisation.code() == one.organisation);
+        if let Some(owner) = owner.filter(|_| all[..index].iter().any(|earlier| earlier.user == one.user)) {
+            let message = format!("user `{}` has two credentials", one.user);
+            problems.hint(&owner.place, message, "give each credential a user name of its own");
         }
     }
 }
@@ -146,6 +159,7 @@ type Feeds<'a> = BTreeMap<&'a str, Option<Arc<ConfiguredFeed>>>;
 
 fn environments(
     table: &mut Table,
+    base: &Path,
     feeds: &Feeds<'_>,
     http: Option<SocketAddr>,
     problems: &mut Problems,
@@ -185,7 +199,7 @@ fn environments(
             feeds.iter().map(|(name, feed)| (*name, feed.as_ref().map(|feed| Arc::new(own(feed))))).collect();
         let mut listeners = Vec::new();
         for listener in given.tables("listener", problems) {
-            if let Some(listener) = read_listener(listener, &own, &mut taken, problems) {
+            if let Some(listener) = read_listener(listener, base, &own, &mut taken, problems) {
                 listeners.push(listener);
             }
         }
@@ -200,6 +214,7 @@ fn environments(
 
 fn read_listener(
     mut table: Table,
+    base: &Path,
     feeds: &Feeds<'_>,
     taken: &mut HashSet<SocketAddr>,
     problems: &mut Problems,
@@ -213,6 +228,7 @@ fn read_listener(
         }
         Some(address)
     });
+    let tls = table.table("tls", problems).map(|given| tls::read(given, base, problems));
     let mut own: Vec<Arc<ConfiguredFeed>> = Vec::new();
     let wanted = table.texts("feeds", problems);
     if wanted.is_empty() {
@@ -251,16 +267,23 @@ fn read_listener(
     // SQLite keeps values below 1 GB; a message and a document of it must both fit.
     let frame_bytes_max = number("frame-bytes-max", 1024..512 * 1024 * 1024 + 1, FRAME_BYTES_MAX);
     let connections_max = number("connections-max", 1..100_001, 1024);
+    let connections_per_peer_max = number("connections-per-peer-max", 1..100_001, 256);
     let idle = number("idle-timeout-secs", 1..86_401, 1800);
     let in_frame = number("frame-timeout-secs", 1..3601, 30);
     table.finish(problems);
     Some(Listener {
         name: name?.0,
         listen: listen?,
+        tls: match tls {
+            // Never plain TCP where TLS was asked for.
+            Some(tls) => Some(tls?),
+            None => None,
+        },
         feeds: own,
         acknowledgement,
         frame_bytes_max: usize::try_from(frame_bytes_max).unwrap_or(usize::MAX),
         connections_max: usize::try_from(connections_max).unwrap_or(usize::MAX),
+        connections_per_peer_max: usize::try_from(connections_per_peer_max).unwrap_or(usize::MAX),
         idle: Duration::from_secs(idle),
         in_frame: Duration::from_secs(in_frame),
     })

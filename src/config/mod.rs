@@ -5,6 +5,7 @@ mod feed;
 mod file;
 mod files;
 mod organisation;
+mod tls;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use fairway_core::hl7v2::{AckStyle, ParseOptions};
 use fairway_core::mapping::{Feed, Library, Plan};
 use fairway_core::source::{Place, Problem, Problems};
 use files::Files;
+use jiff::Timestamp;
 
 pub use feed::{FeedKind, Route};
+pub use tls::{Tls, TlsFiles, TlsStamp};
 
 /// Everything the daemon is told.
 #[derive(Debug)]
@@ -31,12 +34,27 @@ pub struct Config {
     pub log_json: bool,
     /// Organisations.
     pub organisations: Vec<Arc<Organisation>>,
+    /// Who may send messages over HTTP; while there is nobody, whoever reaches the address may.
+    pub credentials: Vec<Credential>,
     /// Environments with their listeners and feeds.
     pub environments: Vec<Environment>,
     /// Compiled mappings by name.
     pub plans: HashMap<String, Arc<Plan>>,
     /// Every feed, as the sandbox runs it.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
+}
+
+/// User name and password of an organisation, or of one of its teams, for messages over HTTP (hl7-api 1.1).
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// User name.
+    pub user: String,
+    /// SHA-256 of the password, which is made by chance and long, so that its digest gives nothing away.
+    pub password_sha256: [u8; 32],
+    /// Code of the organisation whose feeds it is for.
+    pub organisation: String,
+    /// Alias of the team, for a team's credential.
+    pub team: Option<String>,
 }
 
 /// A feed file, compiled.
@@ -68,6 +86,8 @@ pub struct Listener {
     pub name: String,
     /// Where it listens.
     pub listen: SocketAddr,
+    /// TLS; none for plain TCP.
+    pub tls: Option<Tls>,
     /// Its feeds, in the order of the file.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
     /// How its answers look.
@@ -76,6 +96,8 @@ pub struct Listener {
     pub frame_bytes_max: usize,
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Connections from one address at the same time.
+    pub connections_per_peer_max: usize,
     /// A connection without traffic is closed after this.
     pub idle: Duration,
     /// A frame must go on within this.
@@ -97,6 +119,12 @@ impl Config {
     /// Never with a binary that passed its tests.
     pub fn built_in() -> Result<Config, Vec<Problem>> {
         Config::load_from(Files::BuiltIn, Path::new("config.example.toml"))
+    }
+
+    /// What deserves a look and does not keep the daemon from starting.
+    pub fn warnings(&self, now: Timestamp) -> Vec<Problem> {
+        let listeners = self.environments.iter().flat_map(|environment| &environment.listeners);
+        listeners.filter_map(|listener| listener.tls.as_ref()?.warning(now)).collect()
     }
 
     fn load_from(files: Files, path: &Path) -> Result<Config, Vec<Problem>> {

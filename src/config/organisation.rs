@@ -8,6 +8,8 @@ use fairway_core::mapping::{IdentifierType, read_identifiers};
 use fairway_core::record::IdentifierKind;
 use fairway_core::source::{Place, Problems, Table, Value};
 
+use super::Credential;
+
 /// An organisation with what its feeds need of it.
 pub(super) struct ConfiguredOrganisation {
     /// Where the configuration names it.
@@ -17,6 +19,7 @@ pub(super) struct ConfiguredOrganisation {
     pub(super) identifiers: Vec<IdentifierType>,
     pub(super) specialty_labels: HashMap<String, Label>,
     pub(super) service_labels: HashMap<String, Label>,
+    pub(super) credentials: Vec<Credential>,
 }
 
 pub(super) fn read(mut table: Table, problems: &mut Problems) -> Option<ConfiguredOrganisation> {
@@ -37,10 +40,15 @@ pub(super) fn read(mut table: Table, problems: &mut Problems) -> Option<Configur
     if let Some(labels) = labels {
         labels.finish(problems);
     }
+    let credentials = table.tables("credential", problems);
     table.finish(problems);
     let (code, code_place) = code?;
     match Organisation::new(&code, &name?.0, teams) {
         Ok(organisation) => Some(ConfiguredOrganisation {
+            credentials: credentials
+                .into_iter()
+                .filter_map(|given| credential(given, &organisation, problems))
+                .collect(),
             place: code_place,
             organisation: Arc::new(organisation),
             identifiers,
@@ -52,6 +60,49 @@ pub(super) fn read(mut table: Table, problems: &mut Problems) -> Option<Configur
             None
         }
     }
+}
+
+fn credential(mut table: Table, organisation: &Organisation, problems: &mut Problems) -> Option<Credential> {
+    let user = table.required_text("user", problems);
+    let password = table.required_text("password-sha256", problems).and_then(|(text, place)| {
+        let digest = digest(&text);
+        if digest.is_none() {
+            let hint =
+                "64 hexadecimal digits: `printf %s \"$PASSWORD\" | sha256sum`, of a long password made by chance";
+            problems.hint(&place, "this is no SHA-256 digest", hint);
+        }
+        digest
+    });
+    let team = table.text("team", problems);
+    if let Some((alias, place)) = &team
+        && organisation.team(alias).is_none()
+    {
+        let aliases: Vec<&str> = organisation.teams().iter().map(|team| team.alias.as_str()).collect();
+        let hint = format!("one of: {}", aliases.join(", "));
+        problems.hint(place, format!("`{alias}` is no team of this organisation"), hint);
+    }
+    table.finish(problems);
+    let (user, place) = user?;
+    if user.is_empty() || user.contains(':') {
+        problems.hint(&place, "a user name has at least one character and no `:`", "choose another");
+    }
+    Some(Credential {
+        user,
+        password_sha256: password?,
+        organisation: organisation.code().to_owned(),
+        team: team.map(|(alias, _)| alias),
+    })
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 fn read_team(mut table: Table, problems: &mut Problems) -> Option<Team> {

@@ -4,12 +4,12 @@
 //! bounded number at a time.
 
 mod fhir;
+mod hl7;
+mod serve;
 mod status;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,17 +18,17 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use fairway_care::Organisation;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::config::Config;
 use crate::store::Reader;
 use crate::telemetry::Metrics;
 
-/// Database calls at the same time.
+pub use hl7::Entrance;
+pub use serve::{Limits, serve};
+
+/// Database calls at the same time, and answers that are in memory because nobody has taken them yet.
 const READS_MAX: usize = 16;
-/// How long a stop waits for requests that are being answered.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A feed as the status page shows it.
 pub struct FeedLine {
@@ -63,6 +63,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     ready: Box<dyn Fn() -> bool + Send + Sync>,
     reads: Arc<Semaphore>,
+    hl7: hl7::Entrances,
 }
 
 impl App {
@@ -70,6 +71,7 @@ impl App {
     pub fn new(
         config: &Config,
         running: &[RunningEnvironment],
+        entrances: Vec<Entrance>,
         metrics: Arc<Metrics>,
         ready: impl Fn() -> bool + Send + Sync + 'static,
         stopping: watch::Receiver<bool>,
@@ -89,7 +91,9 @@ impl App {
                 }));
             }
         }
+        let hl7 = hl7::Entrances::new(entrances, config.credentials.clone(), metrics.clone());
         App {
+            hl7,
             environments: running.to_vec(),
             organisations: config.organisations.clone(),
             feeds,
@@ -99,30 +103,35 @@ impl App {
         }
     }
 
+    /// Takes no more messages over HTTP; those under way are answered.
+    pub fn close_entrances(&self) {
+        self.hl7.close();
+    }
+
     fn environment(&self, name: &str) -> Option<&RunningEnvironment> {
         self.environments.iter().find(|environment| environment.name == name)
     }
 
-    /// Runs a database call outside the runtime's threads; `None` when it panicked or the daemon stops.
-    async fn read<T: Send + 'static>(&self, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    /// Runs a database call outside the runtime's threads; `None` when it panicked or the daemon stops. Who keeps the
+    /// permit keeps one of [`READS_MAX`] places.
+    async fn read<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<(T, OwnedSemaphorePermit)> {
         let permit = self.reads.clone().acquire_owned().await.ok()?;
-        tokio::task::spawn_blocking(move || {
-            let result = call();
-            drop(permit);
-            result
-        })
-        .await
-        .ok()
+        // The permit goes with the call, which goes on when its request is given up.
+        tokio::task::spawn_blocking(move || (call(), permit)).await.ok()
     }
 }
 
 /// Every route.
-pub fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(status::page))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .merge(hl7::routes())
         .merge(fhir::routes())
         .fallback(fhir::not_found)
         .layer(axum::middleware::from_fn(local_names_only))
@@ -166,24 +175,4 @@ async fn secure(mut response: Response) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-/// Serves until `stop` becomes true, then lets what is being answered end, at the latest after five seconds.
-///
-/// # Errors
-/// When the listener fails for good.
-pub async fn serve(listener: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) -> io::Result<()> {
-    let stopped = |mut stop: watch::Receiver<bool>| async move {
-        // The sender is gone only when the daemon is, which means stop too.
-        stop.wait_for(|stop| *stop).await.map(|_| ()).unwrap_or_default();
-    };
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(stopped(stop.clone()));
-    let overdue = async {
-        stopped(stop).await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        served = serving => served,
-        () = overdue => Ok(()),
-    }
 }

@@ -59,11 +59,14 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
                 reader.messages(&MessageFilter { after: last - SHOWN, limit, ..MessageFilter::default() })
             })
             .await;
-        section(&mut html, name, messages.and_then(Result::ok));
+        section(&mut html, name, messages.and_then(|(messages, _)| messages.ok()));
     }
     html.push_str("</main></body></html>");
     Html(html).into_response()
 }
+
+/// What the page shows of a message's reason or changes, in characters.
+const WHAT_CHARS_MAX: usize = 2000;
 
 fn section(html: &mut String, environment: &str, messages: Option<Vec<MessageSummary>>) {
     // Writing to a String cannot fail.
@@ -84,6 +87,7 @@ fn section(html: &mut String, environment: &str, messages: Option<Vec<MessageSum
     html.push_str("<div class=\"scroll\"><table><tr><th>no.</th><th>received (UTC)</th><th>feed</th><th>type</th><th>control id</th><th>ACK</th><th>outcome</th><th>what it did, or why not</th></tr>");
     for message in messages.iter().rev() {
         let what = message.reason.as_deref().unwrap_or(&message.action);
+        let what: String = what.chars().take(WHAT_CHARS_MAX).collect();
         write!(
             html,
             "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td>\

@@ -7,12 +7,14 @@ mod writer;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
 use fairway_core::hl7v2::{
-    Ack, AckCode, AckStyle, ErrorCode, Message, ParseOptions, answers, render_unparsed, split_batch,
+    Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, render_unparsed, split_batch,
 };
 use fairway_core::mapping::translate;
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
@@ -31,8 +33,14 @@ pub const QUEUE_MAX: usize = 2048;
 /// Memory for messages between their arrival and their answer, in KiB, as `weight` reckons it; past it senders wait. A
 /// message that weighs more than all of it passes alone.
 pub const MEMORY_KIB: u32 = 512 * 1024;
+/// Longest MSH-10 that is taken, in characters (HL7 v2.8).
+const CONTROL_ID_CHARS_MAX: usize = 199;
+/// What a refusal shows of MSH-3 and MSH-4, in characters.
+const NAME_CHARS_MAX: usize = 40;
 /// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.
 const SEGMENT_KIB: usize = 8;
+/// Messages of one batch that wait for the writer together.
+const BATCH_IN_FLIGHT: usize = 64;
 /// Messages longer than this are worked on outside the connection tasks' threads, in bytes.
 const LARGE_BYTES: usize = 256 * 1024;
 
@@ -166,8 +174,8 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
             Content::Failed("the message could not be translated; report it to the operator".to_owned()),
         )
     });
-    let kind = message.as_ref().map(|message| format!("{}^{}", message.code(), message.trigger()));
-    let control_id = message.as_ref().map(|message| message.control_id().into_owned());
+    let kind = message.as_ref().map(kind_of);
+    let control_id = message.as_ref().map(|message| shortened(&message.control_id(), CONTROL_ID_CHARS_MAX));
     Prepared {
         feed,
         kind: kind.unwrap_or_default(),
@@ -190,17 +198,20 @@ fn prepare_parsed(
         Ok(message) => message,
         Err(error) => return (None, String::new(), Content::Failed(error.to_string())),
     };
+    if message.control_id().chars().nth(CONTROL_ID_CHARS_MAX).is_some() {
+        let text = format!("MSH-10.1 (message control id) is longer than {CONTROL_ID_CHARS_MAX} characters");
+        return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::Rule, text)));
+    }
     if message.code().is_empty() {
         let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
         return (Some(message), String::new(), Content::Rejected(refusal));
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
-            "MSH-9: no feed of this address takes {}^{} from application [{}] and facility [{}] (MSH-3, MSH-4)",
-            message.code(),
-            message.trigger(),
-            message.sending_application(),
-            message.sending_facility()
+            "MSH-9: no feed of this address takes {} from application [{}] and facility [{}] (MSH-3, MSH-4)",
+            kind_of(&message),
+            shortened(&message.sending_application(), NAME_CHARS_MAX),
+            shortened(&message.sending_facility(), NAME_CHARS_MAX)
         );
         return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::MessageType, text)));
     };
@@ -217,6 +228,21 @@ fn prepare_parsed(
         Err(refusal) => Content::Rejected(refusal),
     };
     (Some(message), feed.feed.name.clone(), content)
+}
+
+/// The message type as `ADT^A28`; `an unknown type` when it is no type of HL7's: what a sender put there by mistake may be
+/// anything, and types go into logs and metrics.
+fn kind_of(message: &Message) -> String {
+    let known = |text: &str| text.len() <= 8 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let (code, trigger) = (message.code(), message.trigger());
+    match known(&code) && known(&trigger) {
+        true => format!("{code}^{trigger}"),
+        false => "an unknown type".to_owned(),
+    }
+}
+
+fn shortened(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }
 
 /// What a message is recognised by: its bytes, which hold sender and control id.
@@ -259,6 +285,36 @@ pub fn now_micros() -> i64 {
 }
 
 impl Intake {
+    async fn message(&self, bytes: Bytes, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+        let prepared = if bytes.len() > LARGE_BYTES {
+            tokio::task::block_in_place(|| prepare(&self.feeds, bytes, received_at))
+        } else {
+            prepare(&self.feeds, bytes, received_at)
+        };
+        self.submit(prepared, peer, received_at).await
+    }
+
+    /// Every message of a batch on its own, in order, and one answer for all of them.
+    async fn batch(&self, batch: &Batch, frame: Bytes, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+        for finding in batch.findings() {
+            tracing::warn!(event = "batch.irregular", environment = self.environment, %peer, finding);
+        }
+        let messages: Vec<Bytes> = batch.messages().collect();
+        if messages.is_empty() {
+            // The parser says what it is.
+            return self.message(frame, peer, received_at).await;
+        }
+        let mut answers = Vec::with_capacity(messages.len());
+        for some in messages.chunks(BATCH_IN_FLIGHT) {
+            let some = some.iter().map(|message| Box::pin(self.message(message.clone(), peer, received_at)));
+            // Polled in order, each reaches the queue before the next.
+            for answer in in_order(some.collect()).await {
+                answers.push(Bytes::from(answer?.concat()));
+            }
+        }
+        Some(vec![Bytes::from(batch.acknowledge(&answers, received_at))])
+    }
+
     async fn submit(&self, mut prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
         prepared.style = self.style;
         let (reply, answer) = oneshot::channel();
@@ -267,6 +323,23 @@ impl Intake {
         self.queue.send(work).await.ok()?;
         Some(split_batch(answer.await.ok()?).collect())
     }
+}
+
+/// Drives futures together, polled in their order, and gives their results in that order.
+async fn in_order<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+    let mut results: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(|cx| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let Poll::Ready(output) = Pin::new(future).poll(cx)
+            {
+                *result = Some(output);
+            }
+        }
+        if results.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    results.into_iter().flatten().collect()
 }
 
 /// What a message may cost in memory until it is answered, in KiB.
@@ -281,12 +354,10 @@ impl Handler for Intake {
         let (started, received_at) = (Instant::now(), now_micros());
         // First come, first served, so the messages of a connection keep their order.
         let _memory = self.memory.acquire_many(weight(&frame)).await.ok()?;
-        let prepared = if frame.len() > LARGE_BYTES {
-            tokio::task::block_in_place(|| prepare(&self.feeds, frame, received_at))
-        } else {
-            prepare(&self.feeds, frame, received_at)
+        let answer = match Batch::read(frame.clone()) {
+            None => self.message(frame, peer, received_at).await,
+            Some(batch) => self.batch(&batch, frame, peer, received_at).await,
         };
-        let answer = self.submit(prepared, peer, received_at).await;
         self.metrics.answered(self.environment, started.elapsed().as_secs_f64());
         answer
     }

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fairway_core::hl7v2::AckCode;
 use fairway_core::record::{Decision, Effects, Outcome, View, Wanted, decide};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::{Content, Prepared, Verdict, Work, action};
 use crate::store::{Digest, Entry, MessageRow, Prior, Store, StoreError};
@@ -23,6 +24,9 @@ use crate::telemetry::Metrics;
 const BATCH_MESSAGES_MAX: usize = 512;
 /// Bytes of messages in one commit, unless a single message is larger.
 const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Between two looks at whether a store that failed can be written again.
+const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// The writer of one environment.
 pub struct Writer {
@@ -56,7 +60,7 @@ impl Writer {
 
     /// Works until the queue is closed and empty. Blocks.
     pub fn run(mut self, mut queue: mpsc::Receiver<Work>) {
-        while let Some(first) = queue.blocking_recv() {
+        while let Some(first) = self.next(&mut queue) {
             let mut bytes = first.prepared.raw.len();
             let mut batch = vec![first];
             while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
@@ -67,6 +71,22 @@ impl Writer {
             self.metrics.queue(self.environment, i64::try_from(queue.len()).unwrap_or(i64::MAX));
             self.batch(batch);
         }
+    }
+
+    /// The next message. While the store could not be written it is tried now and then, so that readiness comes back
+    /// without one.
+    fn next(&mut self, queue: &mut mpsc::Receiver<Work>) -> Option<Work> {
+        while !self.gauge.is_well() {
+            match queue.try_recv() {
+                Ok(work) => return Some(work),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {
+                    std::thread::sleep(PROBE_PAUSE);
+                    self.gauge.0.store(self.store.probe().is_ok(), Ordering::Relaxed);
+                }
+            }
+        }
+        queue.blocking_recv()
     }
 
     fn batch(&mut self, batch: Vec<Work>) {

@@ -3,29 +3,55 @@
 //! Never takes one message's acknowledgement for another's, never sends again by itself, and never uses a connection
 //! on which an answer is still owed.
 
+use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{CR, Decoder, Event, FS, VT};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::write_some;
+use crate::tls::{ClientConfig, ServerName};
 
 /// A longer acknowledgement is an error.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Messages whose further answers are passed over.
+const ANSWERED_MAX: usize = 16;
 /// Room for reading one acknowledgement.
 const READ_BYTES: usize = 4 * 1024;
 /// Longest part of a foreign control id that an error shows.
 const ID_CHARS_MAX: usize = 64;
 
+/// A receiver, and how to connect to it.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Bounds the connecting, and later each [`send`](Client::send) from its first byte to the answer.
+    pub timeout: Duration,
+    /// TLS, and the name that the receiver's certificate must have; none for plain TCP.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+/// TCP or TLS.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Stream for S {}
+
 /// One connection to an MLLP receiver, with one message in flight.
 #[derive(Debug)]
 pub struct Client {
     /// Gone after the first error.
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Stream>>,
     decoder: Decoder,
     buffer: BytesMut,
+    /// Control ids of the last messages that were answered.
+    answered: VecDeque<Vec<u8>>,
     timeout: Duration,
 }
 
@@ -59,51 +85,130 @@ pub enum SendError {
 }
 
 impl Client {
-    /// Connects. `timeout` bounds the connecting, and later each [`send`](Self::send) from its first byte to the answer.
+    /// Connects over plain TCP. `limit` bounds the connecting, and later each [`send`](Self::send) from its first byte
+    /// to the answer.
     ///
     /// # Errors
     /// What the system says, or `TimedOut`.
-    pub async fn connect(addr: impl ToSocketAddrs, timeout_: Duration) -> io::Result<Client> {
-        let stream = timeout(timeout_, TcpStream::connect(addr))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
+    pub async fn connect(addr: impl ToSocketAddrs, limit: Duration) -> io::Result<Client> {
+        Client::open(addr, limit, None).await
+    }
+
+    /// Connects as `target` says. With TLS 1.3 a receiver that does not take our certificate says so only when
+    /// something is read, so that error may come from the first [`send`](Self::send).
+    ///
+    /// # Errors
+    /// What the system or the TLS library says, or `TimedOut`.
+    pub async fn connect_to(target: &Target) -> io::Result<Client> {
+        Client::open(&target.address, target.timeout, target.tls.as_ref()).await
+    }
+
+    async fn open(
+        addr: impl ToSocketAddrs,
+        limit: Duration,
+        tls: Option<&(Arc<ClientConfig>, ServerName<'static>)>,
+    ) -> io::Result<Client> {
+        let connect = async {
+            let stream = TcpStream::connect(addr).await?;
+            stream.set_nodelay(true)?;
+            Ok::<Box<dyn Stream>, io::Error>(match tls {
+                None => Box::new(stream),
+                Some((config, name)) => {
+                    Box::new(TlsConnector::from(config.clone()).connect(name.clone(), stream).await?)
+                }
+            })
+        };
+        let stream = timeout(limit, connect).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Client {
             stream: Some(stream),
             decoder: Decoder::new(ANSWER_BYTES_MAX),
             buffer: BytesMut::new(),
-            timeout: timeout_,
+            answered: VecDeque::new(),
+            timeout: limit,
         })
     }
 
+    /// Whether another message can be sent: no error yet, and no early answer to a message that was not sent whole.
+    pub fn is_open(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Closes the connection in order: a TLS receiver is told that nothing was cut off.
+    pub async fn close(mut self) {
+        if let Some(mut stream) = self.stream.take() {
+            // Whoever has gone already need not be told.
+            timeout(self.timeout, stream.shutdown()).await.ok();
+        }
+    }
+
     /// Sends one message and gives its acknowledgement, both without framing. The message is not copied.
+    ///
+    /// Of a receiver that first says that it keeps the message (`CA`) and then what became of it, as MSH-16 `AL` asks,
+    /// the second is given. Another answer to a message that is answered already is passed over.
     ///
     /// # Errors
     /// Any error closes the connection; what to do next is the caller's business.
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
         // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
         let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
-        let (answer, all_sent) = timeout(self.timeout, self.exchange(&mut stream, message))
-            .await
-            .map_err(|_| SendError::Timeout(self.timeout))??;
         let sent = field(message, b"MSH", 9).unwrap_or_default();
-        let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
-        if sent != answered {
-            let (sent, answered) = (shown(sent), shown(answered));
-            return Err(SendError::OtherMessage { sent, answered });
+        let mut kept = None;
+        let (answer, all_sent) = match timeout(self.timeout, self.exchange(&mut stream, message, sent, &mut kept)).await
+        {
+            Ok(exchanged) => exchanged?,
+            // It is kept, and what became of it may be asked for later.
+            Err(_) => return kept.ok_or(SendError::Timeout(self.timeout)),
+        };
+        self.answered.push_back(sent.to_vec());
+        if self.answered.len() > ANSWERED_MAX {
+            self.answered.pop_front();
         }
         self.stream = all_sent.then_some(stream);
         Ok(answer)
     }
 
-    /// Writes the message and reads one frame, both at once: a receiver that refuses a long message answers early.
-    async fn exchange(&mut self, stream: &mut TcpStream, message: &[u8]) -> Result<(Bytes, bool), SendError> {
-        let (mut reader, mut writer) = stream.split();
+    /// Whether an answer is the one to the message; false for one that another follows or that is to be passed over.
+    fn is_last(
+        &self,
+        answer: &Bytes,
+        message: &[u8],
+        sent: &[u8],
+        kept: &mut Option<Bytes>,
+    ) -> Result<bool, SendError> {
+        let answered = field(answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
+        if sent != answered {
+            if self.answered.iter().any(|earlier| earlier == answered) {
+                return Ok(false);
+            }
+            let (sent, answered) = (shown(sent), shown(answered));
+            return Err(SendError::OtherMessage { sent, answered });
+        }
+        if ack_code(answer) == Some("CA") && field(message, b"MSH", 15) == Some(b"AL") {
+            *kept = Some(answer.clone());
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Writes the message and reads its answer, both at once: a receiver that refuses a long message answers early.
+    async fn exchange(
+        &mut self,
+        stream: &mut Box<dyn Stream>,
+        message: &[u8],
+        sent: &[u8],
+        kept: &mut Option<Bytes>,
+    ) -> Result<(Bytes, bool), SendError> {
+        let (mut reader, mut writer) = tokio::io::split(stream);
         let mut out = Buf::chain(&[VT][..], message).chain(&[FS, CR][..]);
-        let mut write_error = None;
+        let (mut unflushed, mut write_error) = (false, None);
         loop {
             match self.decoder.decode(&mut self.buffer) {
-                Ok(Some(Event::Frame { bytes, .. })) => return Ok((bytes, !out.has_remaining())),
+                Ok(Some(Event::Frame { bytes, .. })) => {
+                    if self.is_last(&bytes, message, sent, kept)? {
+                        return Ok((bytes, !out.has_remaining() && !unflushed));
+                    }
+                    continue;
+                }
                 Ok(Some(_)) => continue,
                 Ok(None) => self.buffer.reserve(READ_BYTES),
                 Err(_) => return Err(SendError::NotAnAcknowledgement),
@@ -114,7 +219,9 @@ impl Client {
                     Ok(_) => {}
                     Err(error) => return Err(SendError::Io(error)),
                 },
-                written = writer.write_buf(&mut out), if out.has_remaining() && write_error.is_none() => {
+                written = write_some(&mut writer, &mut out, &mut unflushed),
+                    if (out.has_remaining() || unflushed) && write_error.is_none() =>
+                {
                     // The answer that explains the failure may be waiting to be read.
                     write_error = written.err();
                 }

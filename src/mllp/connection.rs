@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::budget::{Budget, Grant};
 use super::listener::{CloseReason, ConnectionEvent, Handler, Limits, PREFIX_BYTES_MAX, Refused};
+use super::write_some;
 
 /// The read buffer of a connection that has sent nothing.
 const BUFFER_BYTES_FIRST: usize = 4 * 1024;
@@ -40,6 +41,8 @@ pub(super) struct Parts<'a, E> {
     pub(super) peer: SocketAddr,
     pub(super) limits: &'a Limits,
     pub(super) budget: Budget,
+    /// For short frames, which do not wait behind long ones.
+    pub(super) short: Budget,
     pub(super) events: &'a E,
 }
 
@@ -80,7 +83,7 @@ pub(super) async fn run<H: Handler, E: Fn(ConnectionEvent)>(
                 it.end(CloseReason::Stopped);
             }
             () = poll_fn(|cx| it.answers.poll(cx)), if !it.answers.0.is_empty() => it.answer(),
-            written = writer.write_buf(&mut it.out), if !it.out.is_empty() => it.wrote(written),
+            written = write_some(&mut writer, &mut it.out, &mut it.unflushed), if it.writing() => it.wrote(written),
             grant = granted(&mut it.waiting), if it.waiting.is_some() => it.granted(grant),
             read = reader.read_buf(&mut it.buffer), if reads => it.read(read),
             () = timer.as_mut() => match it.due() {
@@ -92,15 +95,20 @@ pub(super) async fn run<H: Handler, E: Fn(ConnectionEvent)>(
     };
     drop(it);
     if writer_lives(reason) {
-        let drain = async {
-            if writer.shutdown().await.is_ok() {
-                let mut scrap = vec![0; BUFFER_BYTES_FIRST];
-                while reader.read(&mut scrap).await.is_ok_and(|read| read > 0) {}
-            }
-        };
-        timeout(LINGER, drain).await.ok();
+        linger(reader, writer).await;
     }
     reason
+}
+
+/// Closes our direction, then reads and drops what still comes, for [`LINGER`] at most.
+pub(super) async fn linger(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) {
+    let drain = async {
+        if writer.shutdown().await.is_ok() {
+            let mut scrap = vec![0; BUFFER_BYTES_FIRST];
+            while reader.read(&mut scrap).await.is_ok_and(|read| read > 0) {}
+        }
+    };
+    timeout(LINGER, drain).await.ok();
 }
 
 /// Whether the peer may still be sending and reading after we closed for this reason.
@@ -150,6 +158,8 @@ struct Connection<'a, H, E> {
     parked: Option<Item>,
     answers: Answers<'a>,
     out: BytesMut,
+    /// Whether the writer holds back bytes that `out` no longer has.
+    unflushed: bool,
     /// Why reading ended.
     reason: Option<CloseReason>,
     /// Nothing more will come out of the buffer.
@@ -181,6 +191,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             parked: None,
             answers: Answers(VecDeque::new()),
             out: BytesMut::new(),
+            unflushed: false,
             reason: None,
             drained: false,
             mute: false,
@@ -197,12 +208,17 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         self.reason.is_none()
     }
 
+    fn writing(&self) -> bool {
+        !self.out.is_empty() || self.unflushed
+    }
+
     /// Reads no more, for the first reason given.
     fn end(&mut self, reason: CloseReason) {
         self.reason.get_or_insert(reason);
         let unwritable = matches!(reason, CloseReason::WriteFailed(_) | CloseReason::WriteTimeout);
         if unwritable {
             self.out.clear();
+            self.unflushed = false;
         }
         if unwritable || reason == CloseReason::NoAnswer {
             // What was handed over is run to its end, but no later message can be answered: it is the sender's to
@@ -214,7 +230,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
 
     /// The reason, once nothing is left to do.
     fn finished(&self) -> Option<CloseReason> {
-        let idle = self.drained && self.waiting.is_none() && self.answers.0.is_empty() && self.out.is_empty();
+        let idle = self.drained && self.waiting.is_none() && self.answers.0.is_empty() && !self.writing();
         self.reason.filter(|_| idle)
     }
 
@@ -239,8 +255,8 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     /// The next moment at which something is overdue, and what the connection is then closed for.
     fn due(&self) -> Option<(Instant, CloseReason)> {
         let limits = self.parts.limits;
-        let write = (!self.out.is_empty()).then_some((self.wrote_at + limits.write, CloseReason::WriteTimeout));
-        let quiet = self.answers.0.is_empty() && self.out.is_empty();
+        let write = self.writing().then_some((self.wrote_at + limits.write, CloseReason::WriteTimeout));
+        let quiet = self.answers.0.is_empty() && !self.writing();
         let listens = self.read_last && self.reading();
         let silence = match self.decoder.in_frame() {
             true => Some(CloseReason::InFrameTimeout),
@@ -319,10 +335,12 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             self.buffer = BytesMut::from(&self.buffer[..]);
             return self.hand_over(item, grant);
         }
-        match self.parts.budget.try_take(item.len()) {
+        let budget = if item.len() <= BUFFER_BYTES_FREE { &self.parts.short } else { &self.parts.budget };
+        match budget.try_take(item.len()) {
             Some(grant) => self.hand_over(item, grant),
             None => {
-                self.wait_for(item.len());
+                let waiting = budget.clone().take(item.len());
+                self.wait_for(waiting);
                 self.parked = Some(item);
             }
         }
@@ -359,15 +377,15 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             let more = counted - self.held.bytes();
             match self.parts.budget.try_take(more) {
                 Some(grant) => self.held.merge(grant),
-                None => return self.wait_for(more),
+                None => return self.wait_for(self.parts.budget.clone().take(more)),
             }
         }
         self.buffer.reserve(wanted - length);
     }
 
-    fn wait_for(&mut self, bytes: usize) {
+    fn wait_for(&mut self, memory: impl Future<Output = Grant> + Send + 'static) {
         self.event(ConnectionEvent::WaitingForMemory { peer: self.parts.peer });
-        self.waiting = Some(Box::pin(self.parts.budget.clone().take(bytes)));
+        self.waiting = Some(Box::pin(memory));
     }
 
     fn granted(&mut self, grant: Grant) {
@@ -393,7 +411,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
 
     /// Moves every answer that is due, in order, to the bytes to be written.
     fn answer(&mut self) {
-        if self.out.is_empty() {
+        if !self.writing() {
             self.wrote_at = Instant::now();
         }
         while let Some((answer, required)) = self.answers.next() {
@@ -406,12 +424,11 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         self.active_at = Instant::now();
     }
 
-    fn wrote(&mut self, written: io::Result<usize>) {
+    fn wrote(&mut self, written: io::Result<()>) {
         self.wrote_at = Instant::now();
         match written {
-            Ok(0) => self.end(CloseReason::WriteFailed(io::ErrorKind::WriteZero)),
-            Ok(_) if self.out.is_empty() && self.out.capacity() > OUT_BYTES_MAX => self.out = BytesMut::new(),
-            Ok(_) => {}
+            Ok(()) if self.out.is_empty() && self.out.capacity() > OUT_BYTES_MAX => self.out = BytesMut::new(),
+            Ok(()) => {}
             Err(error) => self.end(CloseReason::WriteFailed(error.kind())),
         }
     }

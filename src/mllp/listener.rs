@@ -10,15 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::connection;
+use super::{connection, handshake};
+use crate::tls::{HandshakeFailure, ServerConfig};
 
 /// How long to wait after a failed `accept` (no file descriptors left, say) before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection is asked for a sign of life after so long without one,
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// then again in these pauses,
+const KEEPALIVE_PROBE: Duration = Duration::from_secs(15);
+/// and is dead when it gives none so many times.
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// What becomes of the messages of a listener.
 pub trait Handler: Send + Sync + 'static {
@@ -86,10 +95,12 @@ pub struct Limits {
     pub in_frame: Duration,
     /// Longest time in which a peer takes no byte of an answer.
     pub write: Duration,
+    /// Longest time of a TLS handshake.
+    pub handshake: Duration,
     /// Messages of one connection that may wait for their answer. Past it the connection is not read.
     pub in_flight_max: usize,
     /// Memory of all connections together, in bytes: read buffers past their first 64 KiB, and messages that wait for
-    /// their answer. Past it connections wait, all but one at a time, which may still take one frame of the largest
+    /// their answer. Messages up to 64 KiB have a sixth of it in addition. Past it connections wait, all but one at a time, which may still take one frame of the largest
     /// size; so the most is this and [`frame_bytes_max`](Self::frame_bytes_max) together.
     pub buffer_bytes_max: usize,
     /// Bytes between two frames after which the connection is closed.
@@ -107,6 +118,7 @@ impl Default for Limits {
             idle: Duration::from_secs(30 * 60),
             in_frame: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            handshake: Duration::from_secs(10),
             in_flight_max: 32,
             buffer_bytes_max: 384 * 1024 * 1024,
             junk_bytes_max: 64 * 1024,
@@ -160,6 +172,8 @@ pub enum CloseReason {
     JunkLimit,
     /// Bytes, but never a frame, and then silence for [`Limits::in_frame`]: the peer does not speak MLLP.
     Unframed,
+    /// There was no TLS connection.
+    HandshakeFailed(HandshakeFailure),
     /// The handler gave no answer to a message.
     NoAnswer,
     /// Reading failed.
@@ -174,6 +188,9 @@ pub enum CloseReason {
     GraceOver,
 }
 
+/// TLS of a listener as it is now: each connection begins with the latest, and keeps it.
+pub type CurrentTls = watch::Receiver<Arc<ServerConfig>>;
+
 /// Accepts connections until `stop` becomes true (or its sender is dropped), each in a task of its own.
 ///
 /// Then it accepts no more, reads no more, lets the messages that are framed already be handled and answered, closes,
@@ -181,15 +198,19 @@ pub enum CloseReason {
 pub async fn serve<H: Handler>(
     listener: TcpListener,
     limits: Limits,
+    tls: Option<CurrentTls>,
     handler: Arc<H>,
     stop: watch::Receiver<bool>,
     events: impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static,
 ) {
     let budget = Budget::new(limits.buffer_bytes_max);
+    let short = Budget::new(limits.buffer_bytes_max / 6);
     let limits = Arc::new(limits);
     let slots = Arc::new(Slots::default());
     let mut connections = JoinSet::new();
     let mut told_to_stop = std::pin::pin!(stopped(stop.clone()));
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_PROBE).with_retries(KEEPALIVE_PROBES);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -215,14 +236,29 @@ pub async fn serve<H: Handler>(
         };
         // An answer is one small packet; to hold it back would cost the sender up to 40 ms.
         stream.set_nodelay(true).ok();
+        // A peer that is gone without a word (a firewall that forgot it) gives its place back long before it is idle.
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive).ok();
         events(ConnectionEvent::Accepted { peer });
-        let (handler, limits, budget) = (Arc::clone(&handler), Arc::clone(&limits), budget.clone());
+        let (handler, limits) = (Arc::clone(&handler), Arc::clone(&limits));
+        let (budget, short) = (budget.clone(), short.clone());
         let (stop, events) = (stop.clone(), events.clone());
+        let tls = tls.as_ref().map(|tls| tls.borrow().clone());
         connections.spawn(async move {
-            let (reader, writer) = stream.into_split();
             let mut open = Open { peer, reason: None, events: events.clone(), _slot: slot };
-            let parts = connection::Parts { peer, limits: &limits, budget, events: &events };
-            open.reason = Some(connection::run(reader, writer, &*handler, parts, stopped(stop)).await);
+            let parts = connection::Parts { peer, limits: &limits, budget, short, events: &events };
+            open.reason = Some(match tls {
+                None => {
+                    let (reader, writer) = stream.into_split();
+                    connection::run(reader, writer, &*handler, parts, stopped(stop)).await
+                }
+                Some(tls) => match handshake::accept(stream, tls, limits.handshake, stopped(stop.clone())).await {
+                    Ok(stream) => {
+                        let (reader, writer) = tokio::io::split(stream);
+                        connection::run(reader, writer, &*handler, parts, stopped(stop)).await
+                    }
+                    Err(reason) => reason,
+                },
+            });
         });
     }
     drop(listener);

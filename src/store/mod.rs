@@ -18,7 +18,7 @@ use fairway_core::fhir::Json;
 use fairway_core::record::{Effects, Outcome, ResourceId, View, Wanted};
 
 pub use sqlite::Sqlite;
-pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan};
+pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan, UPDATED_CURSOR};
 
 /// What a message is recognised by when it is sent again: sender, control id and bytes.
 pub type Digest = [u8; 16];
@@ -132,6 +132,12 @@ pub trait Store: Send {
     /// # Errors
     /// When the database fails; then none of the entries is stored.
     fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+
+    /// Writes something that changes nothing, to see whether the store can be written.
+    ///
+    /// # Errors
+    /// When it cannot.
+    fn probe(&mut self) -> Result<(), StoreError>;
 }
 
 /// A version of a resource as it is served.

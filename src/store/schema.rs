@@ -1,6 +1,6 @@
 //! The schema of the embedded store, as numbered steps; a store is brought to the newest when it is opened.
 //!
-//! Rows are the budget: a routine message appends to `message`, `version` and `audit` and updates one row of `point`,
+//! A step that was released never changes. Rows are the budget: a routine message appends to `message`, `version` and `audit` and updates one row of `point`,
 //! none of whose indexed columns change.
 
 /// Every step in order; a store's `user_version` is the number of steps it has seen.
@@ -93,4 +93,26 @@ CREATE TABLE audit (
     record BLOB,
     action TEXT NOT NULL
 );
+", "
+-- Searches of a type without anything narrower; written once for each data point.
+CREATE INDEX point_type ON point (type);
+
+-- A Patient is found by any identifier in `identifier`; every other resource by its first one, and by the rest as terms.
+UPDATE point SET identifier = NULL WHERE type = 'Patient';
+INSERT OR IGNORE INTO term (name, value, point)
+    SELECT 'identifier', j.value, p.number
+    FROM point p JOIN version v ON v.seq = p.seq, json_tree(CAST(v.body AS TEXT)) j
+    WHERE p.type <> 'Patient' AND j.key = 'value' AND j.type = 'text' AND j.value IS NOT p.identifier
+        AND (j.path GLOB '$.identifier*' OR j.path = '$.masterIdentifier');
+
+-- Which data points have ever referred to a document; whether one still does, its current version says.
+CREATE TABLE blob_use (
+    blob INTEGER NOT NULL,
+    point INTEGER NOT NULL,
+    PRIMARY KEY (blob, point)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO blob_use (blob, point)
+    SELECT b.number, p.number
+    FROM version v JOIN point p ON p.seq = v.seq, json_tree(CAST(v.body AS TEXT)) j JOIN blob b ON b.id = substr(j.value, 8)
+    WHERE instr(v.body, CAST('\"Binary/' AS BLOB)) > 0 AND j.type = 'text' AND j.value GLOB 'Binary/*';
 "];

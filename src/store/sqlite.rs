@@ -272,6 +272,16 @@ impl Store for Sqlite {
             }
         }
     }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
+        }
+        // The page that holds it is written anew, and flushed.
+        let known = STEPS.len() as i64;
+        let written = self.connection.pragma_update(None, "user_version", known);
+        written.map_err(|source| self.fail(source))
+    }
 }
 
 impl Sqlite {

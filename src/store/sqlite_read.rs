@@ -33,7 +33,7 @@ pub enum Driver {
     Ids(Vec<ResourceId>),
     /// What is filed in these records.
     Records(Vec<ResourceId>),
-    /// First identifier value, or for Patients any identifier.
+    /// The value of an identifier; not for Patients, which [`Reader::records_of`] finds.
     Identifiers(Vec<String>),
     /// A Patient's search term that starts with the value: `family` and `given` folded, `birthdate` as written.
     Term(&'static str, String),
@@ -105,6 +105,9 @@ pub struct MessageFilter {
     pub limit: usize,
 }
 
+/// Cursors of [`Driver::UpdatedFrom`] are above this and all others below, so that a cursor tells its order.
+pub const UPDATED_CURSOR: i64 = 1 << 56;
+
 /// Resource types whose date is a period of any length; the date of all others is as long as it is written.
 const PERIODS: [&str; 2] = ["Encounter", "CareTeam"];
 /// The longest date that is no period: a leap year, in µs.
@@ -116,6 +119,11 @@ const STORED: &str = "p.record, p.type, p.id, v.version, v.at, v.label, v.delete
 const RECORDS_OF_VALUE: &str = "WITH RECURSIVE s (system) AS (SELECT min(system) FROM identifier UNION ALL \
      SELECT (SELECT min(system) FROM identifier WHERE system > s.system) FROM s WHERE s.system IS NOT NULL) \
      SELECT DISTINCT i.record FROM s JOIN identifier i ON i.system = s.system AND i.value = ?1";
+
+/// A document that is referred to.
+const BLOB: &str = "SELECT content_type, bytes FROM blob b WHERE id = ?1 AND EXISTS (\
+     SELECT 1 FROM blob_use u CROSS JOIN point p ON p.number = u.point CROSS JOIN version v ON v.seq = p.seq \
+     WHERE u.blob = b.number AND p.deleted = 0 AND instr(v.body, CAST('\"Binary/' || ?1 || '\"' AS BLOB)) > 0)";
 
 impl Reader {
     /// A reader of the store in this file, which must exist.
@@ -257,20 +265,29 @@ impl Reader {
     /// The statement that gives cursor and row number of each candidate, without its content, and its arguments.
     fn candidates(&self, scan: &Scan) -> Result<(String, Vec<Value>), StoreError> {
         let blob = |id: &ResourceId| Value::Blob(id.bytes().to_vec());
-        let list = |count: usize| vec!["?"; count].join(", ");
-        let mut arguments = vec![Value::Text(scan.resource_type.to_owned()), Value::Integer(scan.after)];
+        let list = |count: usize| (3..3 + count).map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ");
+        let by_version = matches!(scan.driver, Driver::UpdatedFrom(_));
+        let after = if by_version { scan.after.saturating_sub(UPDATED_CURSOR) } else { scan.after };
+        let mut arguments = vec![Value::Text(scan.resource_type.to_owned()), Value::Integer(after)];
+        let from;
         let (from, condition) = match &scan.driver {
             Driver::Ids(ids) => {
                 arguments.extend(ids.iter().map(blob));
-                ("point p", format!("p.id IN ({})", list(ids.len())))
+                ("point p INDEXED BY point_id", format!("p.id IN ({})", list(ids.len())))
             }
             Driver::Records(records) => {
                 arguments.extend(records.iter().map(blob));
-                ("point p", format!("p.record IN ({})", list(records.len())))
+                ("point p INDEXED BY point_record", format!("p.record IN ({})", list(records.len())))
             }
             Driver::Identifiers(values) => {
                 arguments.extend(values.iter().map(|value| Value::Text(value.clone())));
-                ("point p", format!("p.identifier IN ({})", list(values.len())))
+                let values = list(values.len());
+                from = format!(
+                    "(SELECT number FROM point WHERE identifier IN ({values}) AND type = ?1 UNION \
+                     SELECT point FROM term WHERE name = 'identifier' AND value IN ({values})) i \
+                     CROSS JOIN point p ON p.number = i.number"
+                );
+                (from.as_str(), "1".to_owned())
             }
             Driver::Term(name, value) => {
                 arguments.push(Value::Text((*name).to_owned()));
@@ -298,18 +315,26 @@ impl Reader {
                 arguments.push(Value::Integer(self.first_version_from(*at)?));
                 ("version v CROSS JOIN point p ON p.number = v.point AND p.seq = v.seq", "v.seq >= ?3".to_owned())
             }
-            // In the order of the rows: no index gives one type in the order of its numbers, and sorting it for each
-            // page costs more than passing by the others.
-            Driver::All => ("point p NOT INDEXED", "1".to_owned()),
+            Driver::All => ("point p INDEXED BY point_type", "1".to_owned()),
         };
-        let cursor = if matches!(scan.driver, Driver::UpdatedFrom(_)) { "v.seq" } else { "p.number" };
+        let (cursor, base) = if by_version { ("v.seq", UPDATED_CURSOR) } else { ("p.number", 0) };
         arguments.push(Value::Integer(i64::try_from(scan.limit).unwrap_or(i64::MAX)));
         let sql = format!(
-            "SELECT {cursor}, p.number FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
+            "SELECT {cursor} + {base}, p.number FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
              AND {condition} ORDER BY {cursor} LIMIT ?{}",
             arguments.len()
         );
         Ok((sql, arguments))
+    }
+
+    /// How many versions, of any type, were stored at or after an instant, in µs since 1970 UTC.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn versions_from(&self, at: i64) -> Result<i64, StoreError> {
+        let next = "SELECT coalesce(max(seq), 0) + 1 FROM version";
+        let next: i64 = self.with(|connection| connection.prepare_cached(next)?.query_row([], |row| row.get(0)))?;
+        Ok(next - self.first_version_from(at)?)
     }
 
     /// The first version stored at or after an instant. Versions are in order of time, so this is a binary search.
@@ -329,14 +354,14 @@ impl Reader {
         })
     }
 
-    /// A document: media type and content.
+    /// A document, by media type and content, while the current version of something not deleted refers to it.
     ///
     /// # Errors
     /// When the database fails.
     pub fn blob(&self, id: &str) -> Result<Option<(String, Bytes)>, StoreError> {
         self.with(|connection| {
             connection
-                .prepare_cached("SELECT content_type, bytes FROM blob WHERE id = ?1")?
+                .prepare_cached(BLOB)?
                 .query_row(params![id], |row| Ok((row.get(0)?, Bytes::from(row.get::<_, Vec<u8>>(1)?))))
                 .optional()
         })
@@ -448,11 +473,12 @@ mod tests {
         for (driver, index) in [
             (Driver::Ids(vec![id, id]), "USING INDEX point_id"),
             (Driver::Records(vec![id]), "USING INDEX point_record (record=? AND type=?)"),
-            (Driver::Identifiers(vec!["1".to_owned()]), "USING INDEX point_identifier (identifier=?"),
+            (Driver::Identifiers(vec!["1".to_owned()]), "INDEX point_identifier (identifier=? AND type=?)"),
+            (Driver::Identifiers(vec!["1".to_owned()]), "SEARCH term USING PRIMARY KEY (name=? AND value=?)"),
             (Driver::Term("family", "a".to_owned()), "SEARCH term USING PRIMARY KEY (name=? AND value>? AND value<?)"),
             (Driver::Dates(0, 1), "USING INDEX point_date (type=? AND date_from>? AND date_from<?)"),
             (Driver::UpdatedFrom(5), "SEARCH v USING INTEGER PRIMARY KEY (rowid>?)"),
-            (Driver::All, "SEARCH p USING INTEGER PRIMARY KEY (rowid>?)"),
+            (Driver::All, "SEARCH p USING INDEX point_type (type=? AND rowid>?)"),
         ] {
             let scan = Scan { resource_type: "Appointment", driver, after: 0, limit: 10 };
             let (sql, arguments) = reader.candidates(&scan).unwrap();
@@ -461,8 +487,44 @@ mod tests {
             let sorts = found.contains("FOR ORDER BY");
             assert!(!sorts || !matches!(scan.driver, Driver::All | Driver::UpdatedFrom(_)), "{found}");
         }
+        let found = plan(BLOB, vec![Value::Text("1".to_owned())]);
+        assert!(found.contains("SEARCH u USING PRIMARY KEY (blob=?)"), "{found}");
         let found = plan(RECORDS_OF_VALUE, vec![Value::Text("1".to_owned())]);
         assert!(found.contains("SEARCH i USING PRIMARY KEY (system=? AND value=?)"), "{found}");
         assert!(!found.contains("SCAN identifier"), "{found}");
+    }
+    #[test]
+    fn a_store_of_the_first_schema_gets_its_identifiers_and_documents() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(super::super::schema::STEPS[0]).unwrap();
+        let (live, gone) = ("a".repeat(64), "b".repeat(64));
+        let body = format!(
+            "{{\"masterIdentifier\":{{\"value\":\"M\"}},\"identifier\":[{{\"value\":\"1\"}},{{\"value\":\"2\"}}],\
+             \"content\":[{{\"attachment\":{{\"url\":\"Binary/{live}\"}}}}]}}"
+        );
+        let id = ResourceId::derive(&["x"]);
+        old.execute(
+            "INSERT INTO point VALUES (7, ?1, 'DocumentReference', ?1, 1, 1, 0, 0, 'O', 'K', NULL, '1', NULL, NULL, NULL)",
+            params![&id.bytes()[..]],
+        )
+        .unwrap();
+        old.execute("INSERT INTO version VALUES (1, NULL, 7, 1, 1, 5, 'GENERAL_HEALTH', 0, ?1)", [body.as_bytes()])
+            .unwrap();
+        for blob in [&live, &gone] {
+            old.execute("INSERT INTO blob (id, content_type, bytes) VALUES (?1, 'text/plain', x'41')", [blob]).unwrap();
+        }
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        drop(Sqlite::open(&path).unwrap());
+        let reader = Reader::new(&path);
+        for (value, count) in [("1", 1), ("2", 1), ("M", 1), ("3", 0)] {
+            let driver = Driver::Identifiers(vec![value.to_owned()]);
+            let scan = Scan { resource_type: "DocumentReference", driver, after: 0, limit: 10 };
+            assert_eq!(reader.scan(&scan).unwrap().len(), count, "{value}");
+        }
+        assert!(reader.blob(&live).unwrap().is_some());
+        assert!(reader.blob(&gone).unwrap().is_none());
     }
 }

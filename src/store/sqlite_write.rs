@@ -96,7 +96,10 @@ impl Batch<'_> {
                 .execute(params![blob.id, &*blob.content_type, &blob.bytes[..]])?;
         }
         for head in &effects.points {
-            self.write_point(message, at, head)?;
+            let number = self.write_point(message, at, head)?;
+            if !effects.blobs.is_empty() {
+                self.write_blob_uses(number, &head.body)?;
+            }
         }
         for head in &effects.touched {
             connection
@@ -106,8 +109,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A new version and the head that leads to it.
-    fn write_point(&mut self, message: i64, at: i64, head: &PointHead) -> rusqlite::Result<()> {
+    /// A new version and the head that leads to it; gives the head's row number.
+    fn write_point(&mut self, message: i64, at: i64, head: &PointHead) -> rusqlite::Result<i64> {
         let seq = self.version;
         self.version += 1;
         let place = self.place(head)?;
@@ -135,8 +138,28 @@ impl Batch<'_> {
                 head.deleted,
                 head.body.to_vec(),
             ])?;
-        if head.resource_type == "Patient" {
-            self.write_terms(number, head.replaces.as_deref(), &head.body)?;
+        self.write_terms(number, head)?;
+        Ok(number)
+    }
+
+    /// The documents that a new version refers to. They came with the same message or are noted already.
+    fn write_blob_uses(&self, number: i64, body: &Json) -> rusqlite::Result<()> {
+        let mut open = vec![body];
+        while let Some(json) = open.pop() {
+            match json {
+                Json::Array(items) => open.extend(items),
+                Json::Object(object) => open.extend(object.iter().map(|(_, value)| value)),
+                Json::String(text) => {
+                    if let Some(id) = text.strip_prefix("Binary/") {
+                        self.connection
+                            .prepare_cached(
+                                "INSERT OR IGNORE INTO blob_use (blob, point) SELECT number, ?2 FROM blob WHERE id = ?1",
+                            )?
+                            .execute(params![id, number])?;
+                    }
+                }
+                Json::Null | Json::Bool(_) | Json::Number(_) => {}
+            }
         }
         Ok(())
     }
@@ -198,10 +221,10 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Writes the search terms that a Patient's new version adds and removes those it drops.
-    fn write_terms(&self, number: i64, before: Option<&Json>, body: &Json) -> rusqlite::Result<()> {
-        let before = before.map(terms).unwrap_or_default();
-        let after = terms(body);
+    /// Writes the search terms that a new version adds and removes those it drops.
+    fn write_terms(&self, number: i64, head: &PointHead) -> rusqlite::Result<()> {
+        let before = head.replaces.as_deref().map(|before| terms(head.resource_type, before)).unwrap_or_default();
+        let after = terms(head.resource_type, &head.body);
         for (name, value) in before.difference(&after) {
             self.connection
                 .prepare_cached("DELETE FROM term WHERE name = ?1 AND value = ?2 AND point = ?3")?
@@ -238,10 +261,19 @@ const DATE_ELEMENTS: [&str; 4] = ["start", "effectiveDateTime", "date", "period.
 
 impl<'a> Search<'a> {
     fn of(resource_type: &str, body: &'a Json) -> Search<'a> {
-        let range = if resource_type == "Patient" { None } else { date_range(body) };
-        let (from, to) = range.unzip();
-        Search { identifier: body.str_at("identifier[0].value"), from, to }
+        if resource_type == "Patient" {
+            // Its identifiers lead to it by a table of their own, and no element of it is what `date` means.
+            return Search { identifier: None, from: None, to: None };
+        }
+        let (from, to) = date_range(body).unzip();
+        Search { identifier: identifiers(body).next(), from, to }
     }
+}
+
+/// The values of a resource's identifiers.
+fn identifiers(body: &Json) -> impl Iterator<Item = &str> {
+    let all = body.get("identifier").and_then(Json::as_array).unwrap_or_default().iter();
+    all.chain(body.get("masterIdentifier")).filter_map(|one| one.str_at("value"))
 }
 
 /// The time a resource is about, as half-open range of µs; without end while a period is open.
@@ -253,15 +285,22 @@ fn date_range(body: &Json) -> Option<(i64, i64)> {
     Some((from, end.map_or(if open { i64::MAX } else { to }, |(_, end)| end.max(to))))
 }
 
-/// What a Patient is found by: every family and given name folded, and the date of birth.
-fn terms(patient: &Json) -> BTreeSet<(&'static str, String)> {
+/// What a resource is found by besides its row: of a Patient every family and given name folded, and the date of birth;
+/// of all others the identifiers behind the first.
+fn terms(resource_type: &str, body: &Json) -> BTreeSet<(&'static str, String)> {
+    if resource_type != "Patient" {
+        let mut identifiers = identifiers(body);
+        let first = identifiers.next();
+        let others = identifiers.filter(|one| Some(*one) != first);
+        return others.map(|value| ("identifier", value.to_owned())).collect();
+    }
     let mut terms = BTreeSet::new();
-    for name in patient.get("name").and_then(Json::as_array).unwrap_or_default() {
+    for name in body.get("name").and_then(Json::as_array).unwrap_or_default() {
         terms.extend(name.get("family").and_then(Json::as_str).map(|family| ("family", fhir::search::fold(family))));
         for given in name.get("given").and_then(Json::as_array).unwrap_or_default() {
             terms.extend(given.as_str().map(|given| ("given", fhir::search::fold(given))));
         }
     }
-    terms.extend(patient.get("birthDate").and_then(Json::as_str).map(|date| ("birthdate", date.to_owned())));
+    terms.extend(body.get("birthDate").and_then(Json::as_str).map(|date| ("birthdate", date.to_owned())));
     terms
 }

@@ -15,7 +15,7 @@ const SENDERS: usize = 32;
 const KILLS: usize = 30;
 
 /// The `n`th NHS number of the test range with a valid check digit.
-fn nhs_number(n: usize) -> String {
+pub(crate) fn nhs_number(n: usize) -> String {
     let mut body = 999_100_000 + n;
     loop {
         let digits: Vec<usize> = body.to_string().bytes().map(|byte| usize::from(byte - b'0')).collect();

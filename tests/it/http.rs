@@ -8,6 +8,7 @@ use fairway_core::fhir::{self, Json};
 
 use super::process::{Process, Sender, code_of};
 
+mod connections;
 mod edges;
 mod limits;
 
@@ -50,6 +51,11 @@ fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &
 
 fn get(process: &Process, path: &str) -> Reply {
     request(process.http, "GET", path, "", "")
+}
+
+/// The body of an answer, as text.
+pub(crate) fn text(process: &Process, path: &str) -> String {
+    String::from_utf8(get(process, path).body).unwrap()
 }
 
 /// A bundle that must be valid, resource by resource.
@@ -285,15 +291,49 @@ fn everything_of_a_patient_resolves() {
 }
 
 #[test]
-fn a_deleted_document_is_gone_and_leaves_searches() {
+fn a_deleted_document_is_gone_with_its_content() {
     let (_folder, process) = filled();
-    let id = resources(&bundle(&process, "/sandbox/fhir/DocumentReference"))[0].str_at("id").unwrap().to_owned();
-    let message =
-        header("PAS", "MDM^T11", "H9") + &pid("9434765919", "Müller^Ann", "19700101", "F") + "TXA||||||||||||DOC1\r";
-    assert_eq!(code_of(&Sender::connect(process.pas).unwrap().send(message.as_bytes()).unwrap()), "AA");
-    assert_eq!(get(&process, &format!("/sandbox/fhir/DocumentReference/{id}")).status, 410);
-    assert_eq!(count(&process, "/sandbox/fhir/DocumentReference"), 0);
-    assert_eq!(get(&process, &format!("/sandbox/fhir/DocumentReference/{id}/_history/1")).status, 200);
+    let status = |path: &str| get(&process, &format!("/sandbox/fhir/{path}")).status;
+    let mut sender = Sender::connect(process.pas).unwrap();
+    let mut send = |event: &str, id: &str, rest: &str| {
+        let message = header("PAS", event, id) + &pid("9434765919", "Müller^Ann", "19700101", "F") + rest;
+        assert_eq!(code_of(&sender.send(message.as_bytes()).unwrap()), "AA");
+    };
+    let url = |number: &str| {
+        let found = bundle(&process, &format!("/sandbox/fhir/DocumentReference?identifier={number}"));
+        let document = resources(&found)[0];
+        let url = document.str_at("content[0].attachment.url").unwrap().to_owned();
+        (document.str_at("id").unwrap().to_owned(), url)
+    };
+    let (id, letter) = url("DOC1");
+    // Another document of the same content keeps it alive.
+    let same = |number: &str, text: &str| {
+        format!("TXA|1|DS||20260101||||||||{number}|||||AU\rOBX|1|ED|1^Letter||^TEXT^HTML^A^{text}\r")
+    };
+    send("MDM^T02", "D1", &same("DOC2", "<b>Dear Ann</b>"));
+    assert_eq!(url("DOC2").1, letter);
+    send("MDM^T11", "D2", "TXA||||||||||||DOC1\r");
+    assert_eq!((status(&format!("DocumentReference/{id}")), status(&letter)), (410, 200));
+    assert_eq!(count(&process, "/sandbox/fhir/DocumentReference"), 1);
+    // Until it gets a content of its own.
+    send("MDM^T02", "D3", &same("DOC2", "<b>Dear all</b>").replace("20260101", "20260102"));
+    let (other, all) = url("DOC2");
+    assert_ne!(all, letter);
+    assert_eq!((status(&letter), status(&all)), (404, 200));
+    assert_eq!(status(&format!("DocumentReference/{other}/_history/1")), 200);
+    // What is deleted is hidden with every version.
+    for path in ["_history/1", "_history/2"] {
+        assert_eq!(status(&format!("DocumentReference/{id}/{path}")), 410, "{path}");
+    }
+    for query in ["", "?_cursor=2", "?_count=1"] {
+        let history = bundle(&process, &format!("/sandbox/fhir/DocumentReference/{id}/_history{query}"));
+        assert_eq!(history.str_at("entry[0].request.method"), Some("DELETE"));
+        assert_eq!((resources(&history).len(), history.at("entry[1]"), next(&history)), (0, None, None), "{query}");
+        assert_eq!(history.get("total").map(ToString::to_string).as_deref(), Some("1"));
+    }
+    // And comes back with what is sent again.
+    send("MDM^T02", "D4", &same("DOC1", "<b>Dear Ann</b>").replace("20260101", "20260103"));
+    assert_eq!((status(&format!("DocumentReference/{id}")), status(&letter)), (200, 200));
 }
 
 #[test]

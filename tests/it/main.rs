@@ -2,14 +2,21 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod bad_peers;
+mod certificates;
 mod crash;
 mod daemon;
 mod fixtures;
+mod hl7_http;
 mod http;
+mod link;
 mod memory;
 mod mllp;
 mod probe;
 mod process;
 mod send;
+mod show;
+mod tls;
+mod tls_daemon;
 mod writer;

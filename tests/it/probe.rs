@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use fairway::mllp::client::{Client, ack_code, control_id_of};
-use fairway::mllp::listener::{CloseReason, ConnectionEvent, Handler, Limits, Refused, serve};
+use fairway::mllp::listener::{CloseReason, ConnectionEvent, CurrentTls, Handler, Limits, Refused, serve};
 use fairway_core::hl7v2::mllp::{Decoder, Event, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -80,12 +80,16 @@ pub(crate) fn limits() -> Limits {
 }
 
 pub(crate) async fn start(limits: Limits) -> Server {
+    start_with(limits, None).await
+}
+
+pub(crate) async fn start_with(limits: Limits, tls: Option<CurrentTls>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (addr, probe, events) =
         (listener.local_addr().unwrap(), Arc::<Probe>::default(), Arc::<Mutex<Vec<_>>>::default());
     let (stop, stopped) = watch::channel(false);
     let heard = Arc::clone(&events);
-    let serving = tokio::spawn(serve(listener, limits, Arc::clone(&probe), stopped, move |event| {
+    let serving = tokio::spawn(serve(listener, limits, tls, Arc::clone(&probe), stopped, move |event| {
         heard.lock().unwrap().push(event)
     }));
     Server { addr, probe, stop, serving, events }

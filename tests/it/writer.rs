@@ -44,6 +44,10 @@ impl Store for Faulty {
         };
         if entries.iter().any(bad) { Err(broken()) } else { self.real.commit(entries) }
     }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.real.probe()
+    }
 }
 
 fn message(id: &str, nhs: &str) -> Bytes {

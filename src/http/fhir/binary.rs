@@ -19,12 +19,15 @@ pub(super) fn read(call: &Call, id: &str, headers: &HeaderMap, pairs: &Pairs) ->
     }
     let (content_type, bytes) = call.reader.blob(id)?.ok_or_else(missing)?;
     match accepted_document(headers, pairs, &content_type)? {
-        Accepted::Fhir => Ok(answer(&Json::object([
-            ("resourceType", Json::string("Binary")),
-            ("id", Json::string(id)),
-            ("contentType", Json::string(content_type)),
-            ("data", Json::string(base64::engine::general_purpose::STANDARD.encode(&bytes))),
-        ]))),
+        Accepted::Fhir => {
+            let json = Json::object([
+                ("resourceType", Json::string("Binary")),
+                ("id", Json::string(id)),
+                ("contentType", Json::string(content_type)),
+                ("data", Json::string(base64::engine::general_purpose::STANDARD.encode(&bytes))),
+            ]);
+            Ok(answer(json.to_vec()))
+        }
         Accepted::Document => {
             let mut response = bytes.into_response();
             let kind =

@@ -1,19 +1,41 @@
 //! Bundles as this API gives them: searchsets and histories, their entries and links.
 //!
-//! Knows the form only; what goes in is decided elsewhere.
+//! Knows the form only; what goes in is decided elsewhere. A resource is written once, and what is written is counted.
 
 use fairway_core::fhir::Json;
 
 use super::{Call, Pairs};
 
-/// An entry of a searchset.
-pub(super) fn entry(call: &Call, json: Json, mode: &'static str) -> Json {
-    let (kind, id) = (json.str_at("resourceType").unwrap_or_default(), json.str_at("id").unwrap_or_default());
-    Json::object([
-        ("fullUrl", Json::string(format!("{}/{kind}/{id}", call.base))),
-        ("resource", json),
-        ("search", Json::object([("mode", Json::string(mode))])),
-    ])
+/// The entries of a Bundle as they are sent.
+#[derive(Default)]
+pub(super) struct Entries {
+    bytes: Vec<u8>,
+    pub(super) count: usize,
+}
+
+impl Entries {
+    /// Length of what is there, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn push(&mut self, entry: &Json) {
+        if self.count > 0 {
+            self.bytes.push(b',');
+        }
+        self.bytes.extend(entry.to_vec());
+        self.count += 1;
+    }
+
+    /// Adds an entry of a searchset.
+    pub(super) fn found(&mut self, call: &Call, json: Json, mode: &'static str) {
+        let (kind, id) = (json.str_at("resourceType").unwrap_or_default(), json.str_at("id").unwrap_or_default());
+        self.push(&Json::object([
+            ("fullUrl", Json::string(format!("{}/{kind}/{id}", call.base))),
+            ("resource", json),
+            ("search", Json::object([("mode", Json::string(mode))])),
+        ]));
+    }
 }
 
 /// The Bundle with its links; `next` is the cursor of the next page, `path` the address below the base.
@@ -24,8 +46,8 @@ pub(super) fn bundle(
     pairs: &Pairs,
     total: Option<usize>,
     next: Option<i64>,
-    entries: Vec<Json>,
-) -> Json {
+    entries: Entries,
+) -> Vec<u8> {
     let link = |relation: &'static str, cursor: Option<i64>| {
         let mut query: Vec<String> = pairs
             .iter()
@@ -42,10 +64,16 @@ pub(super) fn bundle(
     let mut members = vec![("resourceType", Json::string("Bundle")), ("type", Json::string(kind))];
     members.extend(total.map(|total| ("total", Json::from(i64::try_from(total).unwrap_or(i64::MAX)))));
     members.push(("link", Json::Array(links)));
-    if !entries.is_empty() {
-        members.push(("entry", Json::Array(entries)));
+    let mut bytes = Json::object(members).to_vec();
+    if entries.count > 0 {
+        // Before the brace that ends the object.
+        bytes.pop();
+        bytes.reserve(entries.len() + 16);
+        bytes.extend(b",\"entry\":[");
+        bytes.extend(entries.bytes);
+        bytes.extend(b"]}");
     }
-    Json::object(members)
+    bytes
 }
 
 /// Percent-encodes what a query component may not hold (RFC 3986).

@@ -2,14 +2,14 @@
 //!
 //! Decides by the parameters alone, but for identifiers, which the store leads to their records.
 
-use fairway_core::fhir::date_range;
-use fairway_core::fhir::search::{ALTERNATIVES_MAX, fold};
+use fairway_core::fhir::search::{ALTERNATIVES_MAX, dated, fold};
 use fairway_core::record::ResourceId;
 
 use super::outcome::Failure;
 use super::query::{Filter, Identifier, Query, alternatives, identifier};
 use super::reference_id;
-use crate::store::{Driver, Reader, StoreError};
+use super::search::EXAMINED_MAX;
+use crate::store::{Driver, Reader, StoreError, UPDATED_CURSOR};
 
 /// Candidates, and the records that `patient.identifier` leads to.
 pub(super) struct Candidates {
@@ -69,8 +69,17 @@ fn driver(reader: &Reader, kind: &str, query: &Query) -> Result<Option<Driver>, 
         return Ok(Some(Driver::Dates(from, to)));
     }
     match span(query, "_lastUpdated") {
-        Some((from, _)) if from > i64::MIN => Ok(Some(Driver::UpdatedFrom(from))),
+        Some((from, _)) if from > i64::MIN && is_recent(reader, query, from)? => Ok(Some(Driver::UpdatedFrom(from))),
         Some(_) | None => Ok(Some(Driver::All)),
+    }
+}
+
+/// Whether so little was stored since an instant that it is quickly gone through, whatever its types. The next pages of
+/// a search keep the order that its first page had.
+fn is_recent(reader: &Reader, query: &Query, from: i64) -> Result<bool, StoreError> {
+    match query.after {
+        0 => Ok(usize::try_from(reader.versions_from(from)?).is_ok_and(|count| count <= EXAMINED_MAX)),
+        after => Ok(after > UPDATED_CURSOR),
     }
 }
 
@@ -120,9 +129,7 @@ fn term(filter: &Filter) -> Option<(&'static str, String)> {
 fn span(query: &Query, name: &str) -> Option<(i64, i64)> {
     let filters = query.filters.iter().filter(|one| one.parameter.name == name && one.modifier.is_none());
     let spans = filters.filter_map(|filter| {
-        let (prefix, date) = filter.value.split_at(filter.value.bytes().take_while(u8::is_ascii_lowercase).count());
-        // A `+` that the client forgot to encode arrives as a space.
-        let (from, to) = date_range(&date.replace(' ', "+"))?;
+        let (prefix, from, to) = dated(&filter.value)?;
         match prefix {
             "" | "eq" => Some((from, to)),
             "ge" | "gt" | "sa" => Some((from, i64::MAX)),

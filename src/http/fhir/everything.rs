@@ -5,9 +5,10 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use fairway_core::fhir::{Json, date_range};
+use fairway_core::fhir::Json;
+use fairway_core::fhir::search::dated;
 
-use super::bundle::{bundle, entry};
+use super::bundle::{Entries, bundle};
 use super::outcome::Failure;
 use super::query::{self, COUNT_MAX};
 use super::resource::{self, organizations, render};
@@ -46,9 +47,9 @@ fn read(pairs: &Pairs) -> Result<Asked, Failure> {
                 }
             }
             "_since" => {
-                // A `+` that the client forgot to encode arrives as a space.
-                let since = date_range(&value.replace(' ', "+")).map(|(from, _)| from);
-                asked.since = since.ok_or_else(|| Failure::invalid("_since must be a date or an instant"))?;
+                let since = dated(value).filter(|(prefix, ..)| prefix.is_empty());
+                let since = since.ok_or_else(|| Failure::invalid("_since must be a date or an instant"))?;
+                asked.since = since.1;
             }
             "_type" => {
                 let wanted: HashSet<&str> = value.split(',').collect();
@@ -66,11 +67,11 @@ fn read(pairs: &Pairs) -> Result<Asked, Failure> {
     Ok(asked)
 }
 
-pub(super) fn run(call: &Call, id: &str, pairs: &Pairs) -> Result<Json, Failure> {
+pub(super) fn run(call: &Call, id: &str, pairs: &Pairs) -> Result<Vec<u8>, Failure> {
     let asked = read(pairs)?;
     let patient = resource::find(call, "Patient", id)?;
     let (first, inside) = (asked.after / CURSOR_TYPE, asked.after % CURSOR_TYPE);
-    let (mut found, mut bytes, mut next) = (Vec::new(), 0, None);
+    let (mut entries, mut next) = (Entries::default(), None);
     // References of what is found; without `_type=Organization` nobody looks.
     let mut referred = HashSet::new();
     for index in asked.types {
@@ -83,14 +84,13 @@ pub(super) fn run(call: &Call, id: &str, pairs: &Pairs) -> Result<Json, Failure>
         let scan = Scan { resource_type: STORED_TYPES[index], driver, after, limit: usize::MAX };
         call.reader.visit(&scan, |candidate| {
             if candidate.stored.updated_at >= asked.since {
-                if found.len() == asked.count || bytes >= PAGE_BYTES_MAX {
+                if entries.count == asked.count || entries.len() >= PAGE_BYTES_MAX {
                     next = Some(place * CURSOR_TYPE + after);
                     return ControlFlow::Break(());
                 }
                 let json = render(&candidate.stored);
-                bytes += json.to_vec().len();
                 references(&json, &mut referred);
-                found.push(json);
+                entries.found(call, json, "match");
             }
             after = candidate.cursor;
             ControlFlow::Continue(())
@@ -99,8 +99,7 @@ pub(super) fn run(call: &Call, id: &str, pairs: &Pairs) -> Result<Json, Failure>
             break;
         }
     }
-    let total = (asked.after == 0 && next.is_none()).then_some(found.len());
-    let mut entries: Vec<Json> = found.into_iter().map(|json| entry(call, json, "match")).collect();
+    let total = (asked.after == 0 && next.is_none()).then_some(entries.count);
     if asked.organizations {
         with_wholes(call, referred, &mut entries);
     }
@@ -108,7 +107,7 @@ pub(super) fn run(call: &Call, id: &str, pairs: &Pairs) -> Result<Json, Failure>
 }
 
 /// Adds the Organizations referred to, and those they are part of.
-fn with_wholes(call: &Call, mut referred: HashSet<String>, entries: &mut Vec<Json>) {
+fn with_wholes(call: &Call, mut referred: HashSet<String>, entries: &mut Entries) {
     let all = organizations(&call.app);
     let name = |json: &Json| format!("Organization/{}", json.str_at("id").unwrap_or_default());
     for organization in &all {
@@ -116,8 +115,9 @@ fn with_wholes(call: &Call, mut referred: HashSet<String>, entries: &mut Vec<Jso
             references(organization, &mut referred);
         }
     }
-    let wanted = all.into_iter().filter(|organization| referred.contains(&name(organization)));
-    entries.extend(wanted.map(|organization| entry(call, organization, "include")));
+    for organization in all.into_iter().filter(|organization| referred.contains(&name(organization))) {
+        entries.found(call, organization, "include");
+    }
 }
 
 /// Every reference in a resource.

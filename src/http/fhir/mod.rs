@@ -16,15 +16,15 @@ mod search;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use fairway_core::fhir::Json;
 use fairway_core::record::ResourceId;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use crate::store::Reader;
@@ -76,6 +76,11 @@ pub(super) fn wrong_host() -> Response {
     Failure::new(StatusCode::FORBIDDEN, "forbidden", text).into_response()
 }
 
+/// A request that was not answered within its time.
+pub(super) fn too_late() -> Response {
+    Failure::unfinished().into_response()
+}
+
 async fn method_not_allowed() -> Response {
     let text = "this API is read only: use GET, or POST to _search";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "not-supported", text).into_response()
@@ -98,13 +103,29 @@ impl Call {
         Ok(Call { app, reader, base })
     }
 
-    /// Makes the answer, to its last byte, outside the runtime's threads.
+    /// Makes the answer, to its last byte, outside the runtime's threads. Its place is free when it has been sent.
     async fn answer(
         self,
         make: impl FnOnce(&Call) -> Result<Response, Failure> + Send + 'static,
     ) -> Result<Response, Failure> {
         let app = self.app.clone();
-        app.read(move || make(&self)).await.ok_or_else(Failure::unfinished)?
+        let (made, permit) = app.read(move || make(&self)).await.ok_or_else(Failure::unfinished)?;
+        let (parts, body) = made?.into_parts();
+        // All of it is there, so nothing waits or is copied.
+        let bytes = to_bytes(body, usize::MAX).await.map_err(|_| Failure::unfinished())?;
+        Ok(Response::from_parts(parts, Bytes::from_owner(Held { bytes, _permit: permit }).into()))
+    }
+}
+
+/// An answer and its place among those in memory.
+struct Held {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -122,8 +143,8 @@ fn pairs_of(query: GivenQuery) -> Result<Pairs, Failure> {
     query.map(|Query(pairs)| pairs).map_err(|_| Failure::invalid("the query cannot be read; check its encoding"))
 }
 
-fn answer(json: &Json) -> Response {
-    let mut response = json.to_vec().into_response();
+fn answer(json: Vec<u8>) -> Response {
+    let mut response = json.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(FHIR_JSON));
     response
 }
@@ -136,7 +157,7 @@ async fn metadata(
 ) -> Result<Response, Failure> {
     let call = Call::new(app, &environment, &headers)?;
     accepts_fhir(&headers, &pairs_of(query)?)?;
-    Ok(answer(&metadata::capability_statement(&call.base)))
+    Ok(answer(metadata::capability_statement(&call.base).to_vec()))
 }
 
 async fn search_get(
@@ -145,9 +166,7 @@ async fn search_get(
     headers: HeaderMap,
     query: GivenQuery,
 ) -> Result<Response, Failure> {
-    let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
-    accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
+    search(app, &environment, kind, &headers, pairs_of(query)?).await
 }
 
 async fn search_post(
@@ -157,10 +176,24 @@ async fn search_post(
     query: GivenQuery,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let (call, mut pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
+    let mut pairs = pairs_of(query)?;
     pairs.extend(form(&headers, &body)?);
-    accepts_fhir(&headers, &pairs)?;
-    call.answer(move |call| Ok(answer(&search::run(call, &kind, &pairs)?))).await
+    search(app, &environment, kind, &headers, pairs).await
+}
+
+async fn search(
+    app: Arc<App>,
+    environment: &str,
+    kind: String,
+    headers: &HeaderMap,
+    mut pairs: Pairs,
+) -> Result<Response, Failure> {
+    let call = Call::new(app, environment, headers)?;
+    accepts_fhir(headers, &pairs)?;
+    let preferences = headers.get_all("prefer").iter().filter_map(|one| one.to_str().ok());
+    let mut preferences = preferences.flat_map(|one| one.split([',', ';']));
+    let lenient = preferences.any(|one| one.trim().eq_ignore_ascii_case("handling=lenient"));
+    call.answer(move |call| Ok(answer(search::run(call, &kind, &mut pairs, lenient)?))).await
 }
 
 /// The parameters of a form. What cannot be read is refused: a search without its filters shows the wrong data.
@@ -215,8 +248,8 @@ async fn operation(
     let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     accepts_fhir(&headers, &pairs)?;
     call.answer(move |call| match (kind.as_str(), operation.as_str()) {
-        ("Patient", "$everything") => Ok(answer(&everything::run(call, &id, &pairs)?)),
-        (_, "_history") => Ok(answer(&resource::history(call, &kind, &id, &pairs)?)),
+        ("Patient", "$everything") => Ok(answer(everything::run(call, &id, &pairs)?)),
+        (_, "_history") => Ok(answer(resource::history(call, &kind, &id, &pairs)?)),
         _ => Err(Failure::new(
             StatusCode::NOT_FOUND,
             "not-supported",

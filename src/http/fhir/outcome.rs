@@ -31,7 +31,12 @@ impl Failure {
         Failure::new(StatusCode::BAD_REQUEST, "invalid", text)
     }
 
-    /// The call did not come to its end: it panicked, or the daemon stops.
+    /// Whether something was asked for that this API does not have.
+    pub(super) fn is_unsupported(&self) -> bool {
+        self.code == "not-supported"
+    }
+
+    /// The call did not come to its end: it panicked, took too long, or the daemon stops.
     pub(super) fn unfinished() -> Failure {
         Failure::new(StatusCode::SERVICE_UNAVAILABLE, "transient", "the request could not be worked on; try again")
     }

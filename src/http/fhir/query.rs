@@ -51,7 +51,7 @@ pub(super) enum Include {
 }
 
 /// Reads the parameters of a search for `kind`; `base` is what absolute references to this server begin with.
-pub(super) fn read(kind: &'static str, pairs: &Pairs, base: &str) -> Result<Query, Failure> {
+pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -> Result<Query, Failure> {
     if pairs.len() > PARAMETERS_MAX {
         return Err(Failure::invalid(format!("a search takes at most {PARAMETERS_MAX} parameters")));
     }
@@ -78,18 +78,14 @@ pub(super) fn read(kind: &'static str, pairs: &Pairs, base: &str) -> Result<Quer
             },
             ("_total", None) if matches!(value.as_str(), "none" | "estimate" | "accurate") => {}
             ("_cursor", None) => query.after = cursor(value)?,
-            ("_include", None) if kind != "Organization" => query.includes.push(include(kind, value)?),
+            ("_include", None) if parameter(kind, "patient").is_some() => query.includes.push(include(kind, value)?),
             ("_id", _) => query.filters.push(filter(&ID, modifier, value, base)?),
             ("_lastUpdated", _) if kind != "Organization" => {
                 query.filters.push(filter(&LAST_UPDATED, modifier, value, base)?);
             }
-            ("patient.identifier", None) | ("patient", Some("identifier" | "Patient.identifier"))
-                if parameter(kind, "patient").is_some() =>
-            {
-                query.patients.push(identifiers(value)?);
-            }
-            ("subject.identifier", None) | ("subject", Some("identifier" | "Patient.identifier"))
-                if parameter(kind, "subject").is_some() =>
+            ("patient.identifier" | "subject.identifier", None)
+            | ("patient" | "subject", Some("identifier" | "Patient.identifier"))
+                if parameter(kind, plain.trim_end_matches(".identifier")).is_some() =>
             {
                 query.patients.push(identifiers(value)?);
             }
@@ -102,10 +98,19 @@ pub(super) fn read(kind: &'static str, pairs: &Pairs, base: &str) -> Result<Quer
     Ok(query)
 }
 
+/// Takes out what is not known for `kind`, as a client may ask for (`Prefer: handling=lenient`, R4 3.1.1.2.1). The self
+/// link then shows what is left.
+pub(super) fn drop_unknown(kind: &'static str, pairs: &mut Pairs) {
+    pairs.retain(|pair| !read(kind, std::slice::from_ref(pair), "").is_err_and(|failure| failure.is_unsupported()));
+}
+
 /// `_count`: at most `most`, which a server may choose (R4 3.1.1.5.3).
 pub(super) fn count(value: &str, most: usize) -> Result<usize, Failure> {
-    let count: usize = value.parse().map_err(|_| Failure::invalid("_count must be a whole number"))?;
-    Ok(count.min(most))
+    if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Failure::invalid("_count must be a whole number"));
+    }
+    // What is too long for a number is more than `most`.
+    Ok(value.parse().map_or(most, |count: usize| count.min(most)))
 }
 
 /// `_cursor` of a next link.
@@ -117,10 +122,10 @@ pub(super) fn cursor(value: &str) -> Result<i64, Failure> {
 fn unknown(kind: &str) -> Failure {
     let mut known = vec!["_id", "_count", "_summary=count"];
     if kind != "Organization" {
-        known.extend(["_lastUpdated", "_include"]);
+        known.push("_lastUpdated");
     }
     if parameter(kind, "patient").is_some() {
-        known.push("patient.identifier");
+        known.extend(["_include", "patient.identifier"]);
     }
     known.extend(parameters(kind).iter().map(|one| one.name));
     let text = format!("a parameter is not supported for {kind}; supported are {}", known.join(", "));
@@ -152,9 +157,12 @@ fn include(kind: &str, value: &str) -> Result<Include, Failure> {
         return Err(Failure::invalid("_include must start with the searched type or with *"));
     }
     match target {
-        "patient" | "subject" => Ok(Include::Patient),
-        "result" if kind == "DiagnosticReport" => Ok(Include::Results),
-        _ => Err(Failure::invalid("_include can be *:patient, [type]:patient or DiagnosticReport:result")),
+        "patient" | "patient:Patient" if parameter(kind, "patient").is_some() => Ok(Include::Patient),
+        "subject" | "subject:Patient" if parameter(kind, "subject").is_some() => Ok(Include::Patient),
+        "result" | "result:Observation" if kind == "DiagnosticReport" => Ok(Include::Results),
+        _ => Err(Failure::invalid(
+            "_include can be *:patient, [type]:patient, [type]:subject or DiagnosticReport:result",
+        )),
     }
 }
 

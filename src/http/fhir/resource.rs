@@ -11,7 +11,7 @@ use fairway_core::fhir::Json;
 use fairway_core::hl7v2::fhir_instant_from_micros;
 use fairway_core::record::{ResourceId, team};
 
-use super::bundle::bundle;
+use super::bundle::{Entries, bundle};
 use super::outcome::Failure;
 use super::query::{self, COUNT_MAX};
 use super::{App, Call, PAGE_BYTES_MAX, Pairs, STORED_TYPES, answer, stored_type};
@@ -38,7 +38,8 @@ pub(super) fn render(stored: &Stored) -> Json {
 /// A served type and a well-formed id.
 fn place(kind: &str, id: &str) -> Result<(&'static str, ResourceId), Failure> {
     let kind = stored_type(kind).ok_or_else(|| unserved(kind))?;
-    let id = ResourceId::parse(id).ok_or_else(|| missing(kind))?;
+    // Ids are the same only when they are written alike.
+    let id = ResourceId::parse(id).filter(|parsed| parsed.to_string() == id).ok_or_else(|| missing(kind))?;
     Ok((kind, id))
 }
 
@@ -56,24 +57,24 @@ pub(super) fn unserved(kind: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not-supported", text)
 }
 
-/// The current version, deleted or not.
+/// The current version. What is deleted is hidden with all its versions; they stay in the store.
 pub(super) fn find(call: &Call, kind: &str, id: &str) -> Result<Stored, Failure> {
     let (kind, id) = place(kind, id)?;
-    call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))
+    let stored = call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))?;
+    if stored.deleted {
+        let text = "the resource was deleted; its _history says when";
+        return Err(Failure::new(StatusCode::GONE, "deleted", text));
+    }
+    Ok(stored)
 }
 
 /// The current version.
 pub(super) fn read(call: &Call, kind: &str, id: &str, headers: &HeaderMap) -> Result<Response, Failure> {
     if kind == "Organization" {
         let found = organizations(&call.app).into_iter().find(|one| one.str_at("id") == Some(id));
-        return found.map(|json| answer(&json)).ok_or_else(|| missing(kind));
+        return found.map(|json| answer(json.to_vec())).ok_or_else(|| missing(kind));
     }
-    let stored = find(call, kind, id)?;
-    if stored.deleted {
-        let text = "the resource was deleted; its versions are in its _history";
-        return Err(Failure::new(StatusCode::GONE, "deleted", text));
-    }
-    Ok(answer_version(&stored, headers))
+    Ok(answer_version(&find(call, kind, id)?, headers))
 }
 
 /// One version, by its number.
@@ -84,11 +85,11 @@ pub(super) fn version(
     version: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Failure> {
-    let (kind, id) = place(kind, id)?;
+    let newest = find(call, kind, id)?;
     let none = || Failure::not_found("there is no such version; _history has those there are");
     let wanted: u32 = version.parse().map_err(|_| none())?;
     let mut found = None;
-    call.reader.versions(kind, id, wanted.saturating_add(1), |stored| {
+    call.reader.versions(&newest.resource_type, newest.id, wanted.saturating_add(1), |stored| {
         found = Some(stored);
         ControlFlow::Break(())
     })?;
@@ -108,7 +109,7 @@ fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
         .flat_map(|held| held.split(','))
         .map(str::trim)
         .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag);
-    let mut response = if is_held { StatusCode::NOT_MODIFIED.into_response() } else { answer(&render(stored)) };
+    let mut response = if is_held { StatusCode::NOT_MODIFIED.into_response() } else { answer(render(stored).to_vec()) };
     if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
@@ -121,8 +122,9 @@ fn answer_version(stored: &Stored, headers: &HeaderMap) -> Response {
     response
 }
 
-/// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with.
-pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Json, Failure> {
+/// Bundle of the versions, newest first, by pages; the cursor is the version the page before ended with. Of what is
+/// deleted it has the deletion only.
+pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Result<Vec<u8>, Failure> {
     let (kind, id) = place(kind, id)?;
     let (mut count, mut below) = (COUNT_DEFAULT, u32::MAX);
     for (name, value) in pairs {
@@ -134,19 +136,20 @@ pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Resul
         }
     }
     let newest = call.reader.resource(kind, id)?.ok_or_else(|| missing(kind))?;
-    let (mut entries, mut bytes, mut last, mut next) = (Vec::new(), 0, below, None);
+    if newest.deleted {
+        below = u32::MAX;
+    }
+    let (mut entries, mut last, mut next) = (Entries::default(), below, None);
     call.reader.versions(kind, id, below, |stored| {
-        if entries.len() >= count || bytes >= PAGE_BYTES_MAX {
+        if entries.count >= count || entries.len() >= PAGE_BYTES_MAX {
             next = Some(i64::from(last));
             return ControlFlow::Break(());
         }
-        let entry = history_entry(call, &stored);
-        bytes += entry.to_vec().len();
-        entries.push(entry);
+        entries.push(&history_entry(call, &stored));
         last = stored.version;
-        ControlFlow::Continue(())
+        if newest.deleted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let total = usize::try_from(newest.version).ok();
+    let total = if newest.deleted { Some(1) } else { usize::try_from(newest.version).ok() };
     Ok(bundle(call, "history", &format!("{kind}/{id}/_history"), pairs, total, next, entries))
 }
 

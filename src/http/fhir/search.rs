@@ -10,37 +10,42 @@ use fairway_core::fhir::Json;
 use fairway_core::fhir::search::matches;
 use fairway_core::record::ResourceId;
 
-use super::bundle::{bundle, entry};
+use super::bundle::{Entries, bundle};
 use super::driver::candidates;
 use super::outcome::Failure;
-use super::query::{Include, Query, read};
+use super::query::{Include, Query, drop_unknown, read};
 use super::resource::{organizations, render, unserved};
 use super::{Call, PAGE_BYTES_MAX, Pairs, reference_id, stored_type};
-use crate::store::Scan;
+use crate::store::{Scan, Stored};
 
 /// Candidates looked at for one page; a search that needs more must be narrowed.
-const EXAMINED_MAX: usize = 50_000;
+pub(super) const EXAMINED_MAX: usize = 50_000;
 
-/// Answers a search.
-pub(super) fn run(call: &Call, kind: &str, pairs: &Pairs) -> Result<Json, Failure> {
+/// Answers a search. What is not known is refused unless the client is `lenient`.
+pub(super) fn run(call: &Call, kind: &str, pairs: &mut Pairs, lenient: bool) -> Result<Vec<u8>, Failure> {
+    let kind =
+        if kind == "Organization" { Some("Organization") } else { stored_type(kind) }.ok_or_else(|| unserved(kind))?;
+    if lenient {
+        drop_unknown(kind, pairs);
+    }
     if kind == "Organization" {
         return search_organizations(call, pairs);
     }
-    let kind = stored_type(kind).ok_or_else(|| unserved(kind))?;
     let query = read(kind, pairs, &call.base)?;
-    let page = collect(call, kind, &query)?;
+    let mut page = collect(call, kind, &query)?;
     let total = (query.after == 0 && page.next.is_none()).then_some(page.count);
-    let included = included(call, &query, &page)?;
-    let matched = page.matches.into_iter().map(|json| entry(call, json, "match"));
-    let entries = matched.chain(included.into_iter().map(|json| entry(call, json, "include"))).collect();
-    Ok(bundle(call, "searchset", kind, pairs, total, page.next, entries))
+    include(call, &mut page)?;
+    Ok(bundle(call, "searchset", kind, pairs, total, page.next, page.entries))
 }
 
 /// What a page holds.
 #[derive(Default)]
 struct Page {
-    matches: Vec<Json>,
-    records: Vec<ResourceId>,
+    entries: Entries,
+    /// The matches' ids.
+    seen: HashSet<ResourceId>,
+    /// What `_include` asks for.
+    wanted: Vec<(&'static str, ResourceId)>,
     /// Matches, also those that are only counted.
     count: usize,
     /// Cursor of the next page.
@@ -51,7 +56,7 @@ fn collect(call: &Call, kind: &'static str, query: &Query) -> Result<Page, Failu
     let mut page = Page::default();
     let found = candidates(&call.reader, kind, query)?;
     let Some(driver) = found.driver else { return Ok(page) };
-    let (mut after, mut examined, mut bytes, mut failure) = (query.after, 0, 0, None);
+    let (mut after, mut examined, mut failure) = (query.after, 0, None);
     let scan = Scan { resource_type: kind, driver, after, limit: EXAMINED_MAX + 1 };
     call.reader.visit(&scan, |candidate| {
         examined += 1;
@@ -70,14 +75,14 @@ fn collect(call: &Call, kind: &'static str, query: &Query) -> Result<Page, Failu
             Ok(fits) if !(fits && filed) => {}
             Ok(_) if query.only_count => page.count += 1,
             Ok(_) => {
-                if page.matches.len() >= query.count || bytes >= PAGE_BYTES_MAX {
+                if page.entries.count >= query.count || page.entries.len() >= PAGE_BYTES_MAX {
                     page.next = Some(after);
                     return ControlFlow::Break(());
                 }
                 page.count += 1;
-                bytes += json.to_vec().len();
-                page.records.push(candidate.stored.record);
-                page.matches.push(json);
+                page.seen.insert(candidate.stored.id);
+                page.wanted.extend(query.includes.iter().flat_map(|one| referred(*one, &candidate.stored)));
+                page.entries.found(call, json, "match");
             }
         }
         after = candidate.cursor;
@@ -101,40 +106,37 @@ fn fits(query: &Query, json: &Json) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// The resources that `_include` adds, each once, none that is deleted.
-fn included(call: &Call, query: &Query, page: &Page) -> Result<Vec<Json>, Failure> {
-    let mut wanted: Vec<(&'static str, ResourceId)> = Vec::new();
-    if query.includes.contains(&Include::Patient) {
-        wanted.extend(page.records.iter().map(|record| ("Patient", *record)));
-    }
-    if query.includes.contains(&Include::Results) {
-        for report in &page.matches {
-            let results = report.get("result").and_then(Json::as_array).unwrap_or_default();
+/// What an `_include` adds to a match.
+fn referred(include: Include, stored: &Stored) -> Vec<(&'static str, ResourceId)> {
+    match include {
+        Include::Patient => vec![("Patient", stored.record)],
+        Include::Results => {
+            let results = stored.body.get("result").and_then(Json::as_array).unwrap_or_default();
             let references = results.iter().filter_map(|result| result.str_at("reference"));
-            wanted.extend(references.filter_map(reference_id).map(|id| ("Observation", id)));
+            references.filter_map(reference_id).map(|id| ("Observation", id)).collect()
         }
     }
-    let mut seen: HashSet<ResourceId> =
-        page.matches.iter().filter_map(|json| ResourceId::parse(json.str_at("id")?)).collect();
-    let (mut found, mut bytes) = (Vec::new(), 0);
-    for (kind, id) in wanted {
-        if !seen.insert(id) {
+}
+
+/// Adds the resources that `_include` asks for, each once, none that is deleted.
+fn include(call: &Call, page: &mut Page) -> Result<(), Failure> {
+    let matches = page.entries.len();
+    for (kind, id) in std::mem::take(&mut page.wanted) {
+        if !page.seen.insert(id) {
             continue;
         }
         let Some(stored) = call.reader.resource(kind, id)?.filter(|stored| !stored.deleted) else { continue };
-        let json = render(&stored);
-        bytes += json.to_vec().len();
-        if bytes > PAGE_BYTES_MAX {
+        page.entries.found(call, render(&stored), "include");
+        if page.entries.len() - matches > PAGE_BYTES_MAX {
             // To leave some out would pass for their not being there.
             return Err(too_costly("ask for fewer resources with _count, or without _include"));
         }
-        found.push(json);
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Organizations are few and come from the configuration: all of them are looked at.
-fn search_organizations(call: &Call, pairs: &Pairs) -> Result<Json, Failure> {
+fn search_organizations(call: &Call, pairs: &Pairs) -> Result<Vec<u8>, Failure> {
     let query = read("Organization", pairs, &call.base)?;
     let mut found = Vec::new();
     for json in organizations(&call.app) {
@@ -145,8 +147,9 @@ fn search_organizations(call: &Call, pairs: &Pairs) -> Result<Json, Failure> {
     let total = found.len();
     let after = usize::try_from(query.after).unwrap_or(usize::MAX);
     let shown = if query.only_count { 0 } else { query.count };
-    let entries: Vec<Json> = found.into_iter().skip(after).take(shown).map(|json| entry(call, json, "match")).collect();
-    let end = after.saturating_add(entries.len());
+    let mut entries = Entries::default();
+    found.into_iter().skip(after).take(shown).for_each(|json| entries.found(call, json, "match"));
+    let end = after.saturating_add(entries.count);
     let next = if query.only_count || end >= total { None } else { i64::try_from(end).ok() };
     let total = (after == 0 && next.is_none()).then_some(total);
     Ok(bundle(call, "searchset", "Organization", pairs, total, next, entries))

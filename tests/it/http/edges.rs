@@ -49,6 +49,10 @@ fn filters_are_never_ignored() {
         "Patient?_summary=text".to_owned(),
         "Patient?_cursor=-1".to_owned(),
         "Organization?_lastUpdated=ge2020".to_owned(),
+        "Patient?family=%5C".to_owned(),
+        "Patient?_include=*:patient".to_owned(),
+        "Appointment?_include=Appointment:subject".to_owned(),
+        "Appointment?_include=Appointment:patient:Group".to_owned(),
     ] {
         assert_eq!(refusal(&get(&process, &format!("/sandbox/fhir/{path}"))).0, 400, "{path}");
     }
@@ -101,6 +105,44 @@ fn unusual_values_are_found() {
     assert_eq!(found(&format!("Encounter?date=le2026-01-31&_id={visit}")), 1);
     let open = bundle(&process, "/sandbox/fhir/Encounter?date=le2026-01-31");
     assert!(names(&open).contains(&format!("Encounter/{visit}")), "by date alone");
+}
+
+#[test]
+fn a_lenient_client_gets_what_is_known_and_is_told() {
+    let (_folder, process) = filled();
+    let ask = |method: &str, path: &str, headers: &str, body: &str| {
+        request(process.http, method, &format!("/sandbox/fhir/{path}"), &format!("Prefer: {headers}\r\n"), body)
+    };
+    let query = "given=ann&_sort=family&shoe-size=44";
+    let reply = ask("GET", &format!("Patient?{query}"), "return=minimal, handling=lenient", "");
+    let json = reply.json();
+    assert_eq!((reply.status, names(&json).len()), (200, 1));
+    assert!(json.str_at("link[0].url").unwrap().ends_with("/Patient?given=ann"), "{json}");
+    let lenient = format!("handling=lenient\r\n{}", FORM.trim_end());
+    assert_eq!(names(&ask("POST", "Patient/_search", &lenient, query).json()).len(), 1);
+    assert_eq!(refusal(&ask("GET", &format!("Patient?{query}"), "handling=strict", "")).0, 400);
+    // What is known and wrong is refused all the same.
+    for path in ["Patient?birthdate=yesterday", "Patient?family:foo=x", "Patient?_count=many"] {
+        assert_eq!(refusal(&ask("GET", path, "handling=lenient", "")).0, 400, "{path}");
+    }
+    assert!(names(&ask("GET", "Organization?_sort=name", "handling=lenient", "").json()).len() >= 3);
+}
+
+#[test]
+fn small_things_as_fhir_has_them() {
+    let (_folder, process) = filled();
+    assert_eq!(count(&process, "/sandbox/fhir/Patient?_count=99999999999999999999999"), 2, "at most what we give");
+    for value in ["", "-1", "%2B1", "1.5"] {
+        assert_eq!(refusal(&get(&process, &format!("/sandbox/fhir/Patient?_count={value}"))).0, 400, "{value}");
+    }
+    let id = id_of(&process, "/sandbox/fhir/Patient?given=ann");
+    assert_eq!(refusal(&get(&process, &format!("/sandbox/fhir/Patient/{}", id.to_uppercase()))).0, 404);
+    assert_eq!(count(&process, "/sandbox/fhir/Appointment?_include=Appointment:patient:Patient"), 4);
+    let head = request(process.http, "HEAD", &format!("/sandbox/fhir/Patient/{id}"), "", "");
+    let whole = get(&process, &format!("/sandbox/fhir/Patient/{id}"));
+    for name in ["content-length", "etag", "content-type", "last-modified"] {
+        assert_eq!(head.header(name), whole.header(name), "{name}");
+    }
 }
 
 #[test]

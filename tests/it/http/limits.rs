@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::http::{App, RunningEnvironment, serve};
-use fairway::store::{Entry, MessageRow, Reader, Sqlite, Store};
+use fairway::http::{App, Limits, RunningEnvironment, serve};
+use fairway::store::{Driver, Entry, MessageRow, Reader, Scan, Sqlite, Store};
 use fairway::telemetry::Metrics;
 use fairway_care::Label;
 use fairway_core::record::{Blob, Effects, Outcome, PointHead, ResourceId, Wanted};
@@ -20,18 +20,23 @@ use tokio::task::JoinHandle;
 use super::*;
 
 /// A served store without a daemon around it.
-struct Served {
-    address: SocketAddr,
+pub(super) struct Served {
+    pub(super) address: SocketAddr,
     ready: Arc<AtomicBool>,
-    stop: watch::Sender<bool>,
-    serving: JoinHandle<std::io::Result<()>>,
+    pub(super) stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
     runtime: Runtime,
     folder: tempfile::TempDir,
 }
 
 impl Served {
     /// Serves a sandbox in which each of these effects came by a message of its own.
-    fn new(batch: Vec<Effects>) -> Served {
+    pub(super) fn new(batch: Vec<Effects>) -> Served {
+        Served::with(batch, Limits::default())
+    }
+
+    /// The same, with limits of its own.
+    pub(super) fn with(batch: Vec<Effects>, limits: Limits) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sandbox.db");
         let mut store = Sqlite::open(&path).unwrap();
@@ -46,16 +51,21 @@ impl Served {
         let ready = Arc::new(AtomicBool::new(true));
         let is_ready = ready.clone();
         let is_ready = move || is_ready.load(Ordering::Relaxed);
-        let app = App::new(&config, &[running], Arc::new(Metrics::new()), is_ready, stopping.clone());
+        let app = App::new(&config, &[running], Vec::new(), Arc::new(Metrics::new()), is_ready, stopping.clone());
         let runtime = Runtime::new().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = runtime.spawn(serve(listener, Arc::new(app), stopping));
+        let serving = runtime.spawn(serve(listener, Arc::new(app), limits, stopping));
         Served { address, ready, stop, serving, runtime, folder }
     }
 
-    fn get(&self, path: &str) -> Reply {
+    pub(super) fn get(&self, path: &str) -> Reply {
         request(self.address, "GET", path, "", "")
+    }
+
+    /// Waits until the server has ended.
+    pub(super) fn ended(self) {
+        self.runtime.block_on(self.serving).unwrap();
     }
 
     fn reader(&self) -> Reader {
@@ -197,6 +207,18 @@ fn a_search_that_would_look_at_too_much_says_how_to_narrow_it() {
     // The last tenth came ten seconds after the first message.
     let late = served.get("/sandbox/fhir/Observation?_lastUpdated=ge2026-01-01T00:00:10Z&_summary=count").json();
     assert_eq!(late.get("total").map(ToString::to_string).as_deref(), Some("5000"));
+    let asked = |since: &str| served.pages(&format!("/sandbox/fhir/Observation?_count=1000&_lastUpdated={since}"));
+    let all = asked("ge2026-01-01T00:00:10Z");
+    let seen: std::collections::BTreeSet<String> = all.iter().flat_map(|(page, _)| names(page)).collect();
+    assert_eq!((all.len(), seen.len()), (5, 5000));
+    // Little of a type, long ago, beside much of another.
+    let found = served.get("/sandbox/fhir/Patient?_lastUpdated=le2026-01-01T00:00:00Z&_lastUpdated=ge2020").json();
+    assert_eq!(names(&found).len(), 1);
+    let found = served.get("/sandbox/fhir/Observation?_lastUpdated=ge2020&_count=2").json();
+    let by_number = next(&found).unwrap();
+    assert!(by_number.ends_with("&_cursor=3"), "{by_number}");
+    let after = names(&served.get(&by_number).json());
+    assert!(after.len() == 2 && after.iter().all(|name| !names(&found).contains(name)));
     // What is found soon is shown whatever the type holds, and every page goes on behind the one before.
     let (mut seen, mut path) = (Vec::new(), "/sandbox/fhir/Observation?_count=1000&status=final".to_owned());
     for _ in 0..3 {
@@ -208,12 +230,7 @@ fn a_search_that_would_look_at_too_much_says_how_to_narrow_it() {
     assert_eq!(seen.iter().collect::<std::collections::BTreeSet<_>>().len(), 3000);
     // The store is asked for no more than is taken.
     let (scan, mut given) = (
-        fairway::store::Scan {
-            resource_type: "Observation",
-            driver: fairway::store::Driver::Records(vec![record()]),
-            after: 0,
-            limit: usize::MAX,
-        },
+        Scan { resource_type: "Observation", driver: Driver::Records(vec![record()]), after: 0, limit: usize::MAX },
         0,
     );
     let visited = served.reader().visit(&scan, |_| {
@@ -224,7 +241,7 @@ fn a_search_that_would_look_at_too_much_says_how_to_narrow_it() {
 }
 
 #[test]
-fn what_is_deleted_is_not_included_and_old_versions_stay() {
+fn what_is_deleted_is_not_included() {
     let mut gone = (*patient()).clone();
     (gone.version, gone.deleted) = (2, true);
     let served =
@@ -233,21 +250,78 @@ fn what_is_deleted_is_not_included_and_old_versions_stay() {
     assert_eq!(names(&page).len(), 1);
     let id = record();
     assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}")).status, 410);
+    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/$everything")).status, 410);
     assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/_history/2")).status, 410);
-    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/_history/1")).status, 200);
+    assert_eq!(served.get(&format!("/sandbox/fhir/Patient/{id}/_history/1")).status, 410);
     let history = served.get(&format!("/sandbox/fhir/Patient/{id}/_history")).json();
     assert_eq!(fhir::check(&history), []);
     assert_eq!(history.str_at("entry[0].request.method"), Some("DELETE"));
     assert_eq!(served.get("/production/fhir/Patient").status, 404, "only what runs is served");
 }
 
+/// A document with this content; gives its address, too.
+pub(super) fn document(content_type: &'static str, bytes: Bytes) -> (Effects, String) {
+    let id = "a".repeat(64);
+    let path = format!("/sandbox/fhir/Binary/{id}");
+    let attachment = Json::object([("url", Json::string(format!("Binary/{id}")))]);
+    let content = Json::object([("attachment", attachment)]);
+    let body = Json::object([
+        ("resourceType", Json::string("DocumentReference")),
+        ("status", Json::string("current")),
+        ("content", Json::Array(vec![content])),
+    ]);
+    let points = vec![point("DocumentReference", record(), ResourceId::derive(&["document"]), body)];
+    let blobs = vec![Blob { id, content_type: content_type.into(), bytes }];
+    (Effects { points, blobs, ..Effects::default() }, path)
+}
+
+#[test]
+fn every_identifier_finds_its_resource() {
+    let report = |values: &[&str]| {
+        let identifiers = values.iter().map(|value| Json::object([("value", Json::string(*value))]));
+        Json::object([
+            ("resourceType", Json::string("DiagnosticReport")),
+            ("status", Json::string("final")),
+            ("identifier", Json::Array(identifiers.collect())),
+        ])
+    };
+    let id = ResourceId::derive(&["report"]);
+    let first = point("DiagnosticReport", record(), id, report(&["A", "B", "C", "A"]));
+    let mut second = (*point("DiagnosticReport", record(), id, report(&["A", "C", "D"]))).clone();
+    (second.version, second.replaces) = (2, Some(first.body.clone()));
+    let other = point("Observation", record(), ResourceId::derive(&["other"]), report(&["X", "C"]));
+    let document = Json::object([
+        ("resourceType", Json::string("DocumentReference")),
+        ("masterIdentifier", Json::object([("value", Json::string("M"))])),
+        ("identifier", Json::Array(vec![Json::object([("value", Json::string("N"))])])),
+    ]);
+    let document = point("DocumentReference", record(), ResourceId::derive(&["document"]), document);
+    let served = Served::new(vec![of(vec![first, other, document]), of(vec![Arc::new(second)])]);
+    for (path, found) in [
+        ("DiagnosticReport?identifier=A", 1),
+        ("DiagnosticReport?identifier=B", 0),
+        ("DiagnosticReport?identifier=C", 1),
+        ("DiagnosticReport?identifier=D", 1),
+        ("DiagnosticReport?identifier=A,C,D", 1),
+        ("Observation?identifier=C", 1),
+        ("DocumentReference?identifier=M", 1),
+        ("DocumentReference?identifier=N", 1),
+    ] {
+        assert_eq!(names(&served.get(&format!("/sandbox/fhir/{path}")).json()).len(), found, "{path}");
+    }
+    // Candidates are led to, not looked for.
+    let candidates = |value: &str| {
+        let driver = Driver::Identifiers(vec![value.to_owned()]);
+        served.reader().scan(&Scan { resource_type: "DiagnosticReport", driver, after: 0, limit: 9 }).unwrap().len()
+    };
+    assert_eq!((candidates("B"), candidates("D"), candidates("X")), (0, 1, 0), "nor kept when they go");
+}
+
 #[test]
 fn a_document_of_any_type_is_data_to_a_browser() {
-    let id = "a".repeat(64);
-    let blob =
-        Blob { id: id.clone(), content_type: "text/html".into(), bytes: Bytes::from_static(b"<script>1</script>") };
-    let served = Served::new(vec![Effects { blobs: vec![blob], ..Effects::default() }]);
-    let reply = served.get(&format!("/sandbox/fhir/Binary/{id}"));
+    let (effects, path) = document("text/html", Bytes::from_static(b"<script>1</script>"));
+    let served = Served::new(vec![effects]);
+    let reply = served.get(&path);
     assert_eq!(&reply.body[..], b"<script>1</script>");
     assert_eq!(reply.header("content-disposition"), Some("attachment"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
@@ -269,7 +343,6 @@ fn readiness_is_told_and_the_end_is_bounded() {
     std::thread::sleep(Duration::from_millis(50));
     let begun = Instant::now();
     served.stop.send_replace(true);
-    let Served { runtime, serving, .. } = served;
-    runtime.block_on(serving).unwrap().unwrap();
+    served.ended();
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }

@@ -112,7 +112,8 @@ pub fn matches(
     if alternatives.len() > ALTERNATIVES_MAX {
         return Err(param.value_error("has too many alternatives"));
     }
-    if alternatives.iter().any(|alternative| alternative.is_empty()) {
+    // A lone backslash escapes nothing; as nothing it would match everything.
+    if alternatives.iter().any(|alternative| unescape(alternative).is_empty()) {
         return Err(param.value_error("must not be empty"));
     }
     match param.kind {
@@ -329,6 +330,14 @@ fn span(value: &Json) -> Option<(i64, i64)> {
     }
 }
 
+/// A date as it is searched: its prefix, which may be empty or unknown, and the half-open span in µs since 1970 UTC.
+pub fn dated(value: &str) -> Option<(&str, i64, i64)> {
+    let (prefix, text) = value.split_at(value.bytes().take_while(u8::is_ascii_lowercase).count());
+    // A `+` in a query string arrives as a space when the client forgot to encode it.
+    let (from, to) = date::date_range(&text.replace(' ', "+"))?;
+    Some((prefix, from, to))
+}
+
 fn dates(
     param: &SearchParameter,
     values: &[&Json],
@@ -340,11 +349,8 @@ fn dates(
     }
     let found: Vec<_> = values.iter().filter_map(|value| span(value)).collect();
     for alternative in alternatives {
-        let letters = alternative.bytes().take_while(u8::is_ascii_lowercase).count();
-        let (prefix, text) = alternative.split_at(letters);
-        // A `+` in a query string arrives as a space when the client forgot to encode it.
-        let wanted = date::date_range(text).or_else(|| date::date_range(&text.replace(' ', "+")));
-        let (from, to) = wanted.ok_or_else(|| param.value_error("must be a date with or without a prefix"))?;
+        let wanted = dated(alternative);
+        let (prefix, from, to) = wanted.ok_or_else(|| param.value_error("must be a date with or without a prefix"))?;
         let equal = |span: (i64, i64)| from <= span.0 && span.1 <= to;
         let hit = |&span: &(i64, i64)| match prefix {
             "" | "eq" => Some(equal(span)),

@@ -1,11 +1,15 @@
 //! Splits a file or a frame of several messages into messages.
 //!
 //! A batch is what stands between its MSH lines, with FHS, BHS, BTS and FTS around them or
-//! not. It splits and nothing more: it never reads a message and never counts against BTS-1.
+//! not. [`split_batch`] splits and nothing more; [`Batch`] reads the envelope, holds its counts
+//! against what came, and answers it as a batch. Neither reads a message.
 
 use bytes::Bytes;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+use super::ack::{APPLICATION, control_id, echo};
+use super::mllp::FS;
+use super::separators::Separators;
+use super::time::hl7_from_micros;
 
 /// The messages of a batch, each sharing the batch's bytes. See [`split_batch`].
 #[derive(Debug, Clone)]
@@ -36,18 +40,17 @@ impl Iterator for Messages {
             false => next_line(&self.batch, end, is_header),
         };
         let message = &self.batch[start..end];
-        // What leads the next line does not belong to this message: a byte order mark, blanks, a
-        // frame's first byte; nor does the end of its own frame. Its last line end does.
-        let message = message.strip_suffix(BYTE_ORDER_MARK).unwrap_or(message);
-        let between = |&&b: &&u8| matches!(b, 0x0B | 0x1C | b'\r' | b'\n' | b' ' | b'\t');
-        let tail = message.iter().rev().take_while(between).count();
-        let content = message.len() - tail;
-        let line_end = match &message[content..] {
+        // Blank lines behind the last line do not belong to this message, nor does what leads the next one, nor the end
+        // of its own frame. Its last line does, with its blanks and its line end.
+        let content = message.len() - message.iter().rev().take_while(|&&b| leads(b)).count();
+        let line = content + until_line_end(&message[content..]);
+        let framing = message[..line].iter().rev().take_while(|&&b| b == FS).count();
+        let line_end = match &message[line..] {
+            _ if framing > 0 => 0,
             [b'\r', b'\n', ..] => 2,
-            [b'\r' | b'\n', ..] => 1,
-            _ => 0,
+            rest => rest.len().min(1),
         };
-        Some(self.batch.slice(start..start + content + line_end))
+        Some(self.batch.slice(start..start + line - framing + line_end))
     }
 }
 
@@ -59,13 +62,17 @@ fn next_line(bytes: &[u8], from: usize, wanted: fn(&[u8]) -> bool) -> usize {
         line += until_line_end(&bytes[from..]);
     }
     loop {
-        let lead = |&&b: &&u8| b <= b' ' || matches!(b, 0xEF | 0xBB | 0xBF);
-        line += bytes[line..].iter().take_while(lead).count();
+        line += bytes[line..].iter().take_while(|&&b| leads(b)).count();
         if line >= bytes.len() || wanted(&bytes[line..]) {
             return line;
         }
         line += until_line_end(&bytes[line..]);
     }
+}
+
+/// Whether a byte may stand before a line: blanks, line ends, frame bytes, a byte order mark.
+fn leads(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0xEF | 0xBB | 0xBF)
 }
 
 fn until_line_end(bytes: &[u8]) -> usize {
@@ -81,8 +88,211 @@ fn is_envelope(line: &[u8]) -> bool {
     named && line.get(3).is_none_or(|&b| b.is_ascii_punctuation() || b <= b' ')
 }
 
+/// A batch with its envelope.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    bytes: Bytes,
+    /// Where each line of the envelope and each message begins.
+    lines: Vec<(Line, usize)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    FileHeader,
+    BatchHeader,
+    Message,
+    BatchTrailer,
+    FileTrailer,
+}
+
+impl Batch {
+    /// Reads the envelope; `None` when the bytes do not begin with FHS or BHS. One pass.
+    pub fn read(bytes: Bytes) -> Option<Batch> {
+        let first = next_line(&bytes, 0, |_| true);
+        if !matches!(line_of(&bytes[first..]), Some(Line::FileHeader | Line::BatchHeader)) {
+            return None;
+        }
+        let (mut lines, mut in_message) = (Vec::new(), false);
+        let mut at = first;
+        while at < bytes.len() {
+            match line_of(&bytes[at..]) {
+                Some(line) => {
+                    in_message = line == Line::Message;
+                    lines.push((line, at));
+                }
+                None if in_message => {}
+                // Lines that no MSH leads are handed over as what they are, so that they are kept and answered.
+                None => {
+                    in_message = true;
+                    lines.push((Line::Message, at));
+                }
+            }
+            at = next_line(&bytes, at + 1, |_| true);
+        }
+        Some(Batch { bytes, lines })
+    }
+
+    /// The messages, in order; lines that belong to none are one that cannot be read.
+    pub fn messages(&self) -> impl Iterator<Item = Bytes> {
+        let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.bytes.len()]);
+        let messages = self.lines.iter().zip(ends).filter(|((line, _), _)| *line == Line::Message);
+        messages.map(|((_, at), end)| {
+            let whole = self.bytes.slice(*at..end);
+            split_batch(whole.clone()).next().filter(|_| is_header(&whole)).unwrap_or(whole)
+        })
+    }
+
+    /// Where the counts of BTS-1 and FTS-1 are not what came; never content.
+    pub fn findings(&self) -> Vec<String> {
+        let mut findings = Vec::new();
+        self.walk(|line| {
+            if let Answer::BatchEnd(_, Some(finding)) | Answer::FileEnd(_, Some(finding)) = line {
+                findings.push(finding);
+            }
+        });
+        findings
+    }
+
+    /// The answer to the batch: its own envelope around the answers to its messages, which are given in order, each as
+    /// the segments it is answered with (none when its sender asks for none). What is found wrong with the counts
+    /// stands in BTS-2 and FTS-2. `now_micros` is microseconds since 1970 UTC.
+    pub fn acknowledge(&self, answers: &[Bytes], now_micros: i64) -> Vec<u8> {
+        let mut out = Vec::with_capacity(answers.iter().map(Bytes::len).sum::<usize>() + 512);
+        let (mut separator, mut answers) = (b'|', answers.iter());
+        self.walk(|line| match line {
+            Answer::Header(name, header) => separator = envelope_header(name, header, now_micros, &mut out),
+            Answer::Message => out.extend_from_slice(answers.next().map_or(&[][..], |answer| answer)),
+            Answer::BatchEnd(count, finding) => envelope_trailer("BTS", count, finding, separator, &mut out),
+            Answer::FileEnd(count, finding) => envelope_trailer("FTS", count, finding, separator, &mut out),
+        });
+        out
+    }
+
+    /// Goes through the batch line by line; ends that its sender left out are added.
+    fn walk(&self, mut take: impl FnMut(Answer<'_>)) {
+        let (mut messages, mut batches) = (0_usize, 0_usize);
+        let (mut in_file, mut in_batch) = (false, false);
+        for &(line, at) in &self.lines {
+            let text = &self.bytes[at..at + until_line_end(&self.bytes[at..])];
+            if in_batch && matches!(line, Line::BatchHeader | Line::FileTrailer | Line::FileHeader) {
+                take(Answer::BatchEnd(messages, Some("the batch has no BTS".to_owned())));
+                in_batch = false;
+            }
+            match line {
+                Line::FileHeader => {
+                    (in_file, batches) = (true, 0);
+                    take(Answer::Header("FHS", text));
+                }
+                Line::BatchHeader => {
+                    (in_batch, messages) = (true, 0);
+                    batches += 1;
+                    take(Answer::Header("BHS", text));
+                }
+                Line::Message => {
+                    messages += 1;
+                    take(Answer::Message);
+                }
+                Line::BatchTrailer if in_batch => {
+                    in_batch = false;
+                    take(Answer::BatchEnd(messages, miscounted("BTS-1", "messages", text, messages)));
+                }
+                Line::FileTrailer if in_file => {
+                    in_file = false;
+                    take(Answer::FileEnd(batches, miscounted("FTS-1", "batches", text, batches)));
+                }
+                // A trailer without its header ends nothing.
+                Line::BatchTrailer | Line::FileTrailer => {}
+            }
+        }
+        if in_batch {
+            take(Answer::BatchEnd(messages, Some("the batch has no BTS".to_owned())));
+        }
+        if in_file {
+            take(Answer::FileEnd(batches, Some("the file has no FTS".to_owned())));
+        }
+    }
+}
+
+/// A line of the answer to a batch.
+enum Answer<'b> {
+    Header(&'static str, &'b [u8]),
+    Message,
+    BatchEnd(usize, Option<String>),
+    FileEnd(usize, Option<String>),
+}
+
+fn line_of(line: &[u8]) -> Option<Line> {
+    if is_header(line) {
+        return Some(Line::Message);
+    }
+    if !is_envelope(line) {
+        return None;
+    }
+    Some(match &line[..3] {
+        b"FHS" => Line::FileHeader,
+        b"BHS" => Line::BatchHeader,
+        b"BTS" => Line::BatchTrailer,
+        _ => Line::FileTrailer,
+    })
+}
+
+/// What is wrong with the count in a trailer; nothing when it gives none.
+fn miscounted(field: &str, of: &str, line: &[u8], found: usize) -> Option<String> {
+    let separator = *line.get(3)?;
+    let count = line.split(|&byte| byte == separator).nth(1)?;
+    let digits: Vec<u8> = count.trim_ascii().iter().copied().take_while(u8::is_ascii_digit).collect();
+    if digits.is_empty() {
+        return None;
+    }
+    let told: Option<usize> = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
+    (told != Some(found)).then(|| match told {
+        Some(told) => format!("{field} tells of {told} {of} and {found} came"),
+        None => format!("{field} tells of too many {of} and {found} came"),
+    })
+}
+
+/// FHS or BHS with sender and receiver changed over; its control id comes back as reference (BHS-12). Gives the
+/// delimiter that the header declares.
+fn envelope_header(name: &str, header: &[u8], now_micros: i64, out: &mut Vec<u8>) -> u8 {
+    let separators = Separators::of_header(header).map_or(Separators::STANDARD, |(separators, ..)| separators);
+    let separator = separators.field;
+    let fields: Vec<&[u8]> = header.split(|&byte| byte == separator).collect();
+    // Piece n of the line is field n + 1.
+    let field = |number: usize| echo(fields.get(number - 1).copied().unwrap_or_default());
+    let (receiver, time, id) = (field(6), hl7_from_micros(now_micros), control_id(now_micros));
+    let parts: [&[u8]; 12] = [
+        name.as_bytes(),
+        &separators.encoding_characters(),
+        APPLICATION.as_bytes(),
+        if receiver.is_empty() { APPLICATION.as_bytes() } else { &receiver },
+        &field(3),
+        &field(4),
+        time.as_bytes(),
+        b"",
+        b"",
+        b"",
+        id.as_bytes(),
+        &field(11),
+    ];
+    out.extend_from_slice(&parts.join(&separator));
+    out.push(b'\r');
+    separator
+}
+
+fn envelope_trailer(name: &str, count: usize, finding: Option<String>, separator: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(separator);
+    out.extend_from_slice(count.to_string().as_bytes());
+    if let Some(finding) = finding {
+        out.push(separator);
+        out.extend_from_slice(finding.as_bytes());
+    }
+    out.push(b'\r');
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn check(batch: &'static str, messages: &[&str]) {
@@ -101,6 +311,55 @@ mod tests {
         check("\u{feff}MSH|a\rNTE|MSH|\rMSHX\r", &["MSH|a\rNTE|MSH|\rMSHX\r"]);
         check("BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r", &["MSH|a\r", "MSH|b\r"]);
         check("FHS|^\rFTS|0\r", &[]);
+        // Blanks at the end of the last line are the sender's; a mark behind them is not.
+        check("MSH|a\rPID|x  \rMSH|b ", &["MSH|a\rPID|x  \r", "MSH|b "]);
+        check("MSH|a \x1c\r\n\u{feff}\x0bMSH|b\n\u{feff} MSH|c\r", &["MSH|a ", "MSH|b\n", "MSH|c\r"]);
         check("no messages\rat all", &[]);
+    }
+
+    fn read(batch: &'static str) -> Batch {
+        Batch::read(Bytes::from_static(batch.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn counts_are_held_against_what_came() {
+        let findings = |batch: &'static str| read(batch).findings().join("; ");
+        assert_eq!(findings("FHS|^~\\&\rBHS|^~\\&\rMSH|a\rMSH|b\rBTS|2\rFTS|1\r"), "");
+        assert_eq!(findings("BHS|^~\\&\nMSH|a\nBTS\n"), "");
+        assert_eq!(findings("BHS|^~\\&\rMSH|a\rPID|1\rBTS|3\r"), "BTS-1 tells of 3 messages and 1 came");
+        assert_eq!(findings("BHS|^~\\&\rMSH|a\r"), "the batch has no BTS");
+        assert_eq!(
+            findings("FHS|^~\\&\rBHS|^~\\&\rMSH|a\rBHS|^~\\&\rMSH|b\rBTS|1\rFTS|1\rPID|1\r"),
+            "the batch has no BTS; FTS-1 tells of 1 batches and 2 came"
+        );
+        // What no MSH leads is not lost.
+        let strays = read("BHS|^~\\&\rMS|a\rPID|1\rMSH|b\r\rBTS|1\rPID|2\r");
+        assert_eq!(strays.messages().collect::<Vec<_>>(), ["MS|a\rPID|1\r", "MSH|b\r", "PID|2\r"]);
+        assert_eq!(strays.findings(), ["BTS-1 tells of 1 messages and 2 came"]);
+        assert_eq!(findings("BHS|^~\\&\rBTS|99999999999999999999\r"), "BTS-1 tells of too many messages and 0 came");
+        assert!(Batch::read(Bytes::from_static(b"MSH|a\rBTS|1\r")).is_none());
+        assert!(Batch::read(Bytes::new()).is_none());
+    }
+
+    #[test]
+    fn a_batch_is_answered_as_one() {
+        let batch = read(
+            "\u{feff}FHS|^~\\&|LAB|RXX|HL7API|PKB|||||F1\rBHS|^~\\&|LAB|RXX|HL7API|PKB|||||B1\rMSH|a\rMSH|b\rBTS|3\r",
+        );
+        assert_eq!(batch.messages().count(), 2);
+        let answers = [Bytes::from_static(b"MSH|1\rMSA|AA|1\r"), Bytes::new()];
+        let answer = String::from_utf8(batch.acknowledge(&answers, 1_712_136_615_000_042)).unwrap();
+        assert_eq!(
+            answer.split('\r').collect::<Vec<_>>(),
+            [
+                "FHS|^~\\&|FAIRWAY|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000042|F1",
+                "BHS|^~\\&|FAIRWAY|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000042|B1",
+                "MSH|1",
+                "MSA|AA|1",
+                "BTS|2|BTS-1 tells of 3 messages and 2 came",
+                "FTS|1|the file has no FTS",
+                ""
+            ]
+        );
     }
 }

@@ -8,6 +8,9 @@ use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
+/// What a decoder writes for a byte that it knows no character for.
+const LOST: char = '\u{FFFD}';
+
 /// A character set that HL7 table 0211 (or a sender's own habit) names in MSH-18.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Charset {
@@ -69,11 +72,14 @@ impl Charset {
     ///
     /// Borrows when the bytes are plain ASCII or valid UTF-8. A contradiction is: bytes above 127
     /// under `Ascii`, bytes that are no UTF-8 under `Utf8` (each read as Windows-1252), valid
-    /// multi-byte UTF-8 under a one-byte set (read as UTF-8), a broken pair under `Utf16`. Linear.
+    /// multi-byte UTF-8 under a one-byte set (read as UTF-8), a byte that a one-byte set has no character for (read as
+    /// Windows-1252), a broken pair under `Utf16`. Linear.
     pub fn decode<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
         if *self == Self::Utf16 {
-            let (text, _, errors) = encoding_rs::UTF_16BE.decode(bytes);
-            return (text, errors);
+            return match bytes {
+                [0xFF, 0xFE, bytes @ ..] => encoding_rs::UTF_16LE.decode_without_bom_handling(bytes),
+                [0xFE, 0xFF, bytes @ ..] | bytes => encoding_rs::UTF_16BE.decode_without_bom_handling(bytes),
+            };
         }
         if let Ok(text) = std::str::from_utf8(bytes) {
             return (Cow::Borrowed(text), *self != Self::Utf8 && !text.is_ascii());
@@ -89,7 +95,16 @@ impl Charset {
                 }
                 (Cow::Owned(text), true)
             }
-            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => self.one_byte().decode_without_bom_handling(bytes),
+            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
+                let (text, holes) = self.one_byte().decode_without_bom_handling(bytes);
+                if !holes {
+                    return (text, false);
+                }
+                // One character for each byte in both; Windows-1252 has no holes.
+                let (filling, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes);
+                let filled = text.chars().zip(filling.chars()).map(|(c, filling)| if c == LOST { filling } else { c });
+                (Cow::Owned(filled.collect()), true)
+            }
         }
     }
 
@@ -126,8 +141,9 @@ impl Charset {
     }
 }
 
-/// UTF-8 copy of a message that came as UTF-16 (told by its first bytes), else `None`.
-pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<String> {
+/// UTF-8 copy of a message that came as UTF-16 (told by its first bytes) and whether half a character was lost on the
+/// way, else `None`.
+pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
     let little = match bytes {
         [0xFF, 0xFE, ..] | [b'M', 0, b'S', 0, ..] | [b'F' | b'B', 0, b'H', 0, ..] => true,
         [0xFE, 0xFF, ..] | [0, b'M', 0, b'S', ..] | [0, b'F' | b'B', 0, b'H', ..] => false,
@@ -135,7 +151,8 @@ pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<String> {
     };
     let encoding = if little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
     // `decode` takes the byte order mark off.
-    Some(encoding.decode(bytes).0.into_owned())
+    let (text, _, broken) = encoding.decode(bytes);
+    Some((text.into_owned(), broken))
 }
 
 #[cfg(test)]
@@ -166,6 +183,7 @@ mod tests {
         assert_eq!(Charset::Latin1.decode(b"Z\xFCrich"), ("Zürich".into(), false));
         assert_eq!(Charset::Latin1.decode(b"\x80 5 \x93x\x94"), ("€ 5 “x”".into(), false));
         assert_eq!(Charset::Iso8859(15).decode(b"\xA4"), ("€".into(), false));
+        assert_eq!(Charset::Iso8859(7).decode(b"\xC1\xD2"), ("ΑÒ".into(), true), "a hole is filled, not lost");
         assert_eq!(Charset::Iso8859(2).decode(b"\xA3\xF3d\xBC"), ("Łódź".into(), false));
     }
 
@@ -191,8 +209,9 @@ mod tests {
 
     #[test]
     fn utf16_is_recognised() {
-        assert_eq!(utf16_to_utf8(b"\xFE\xFF\0M\0S\0H").as_deref(), Some("MSH"));
-        assert_eq!(utf16_to_utf8(b"M\0S\0H\0").as_deref(), Some("MSH"));
+        assert_eq!(utf16_to_utf8(b"\xFE\xFF\0M\0S\0H"), Some(("MSH".into(), false)));
+        assert_eq!(utf16_to_utf8(b"M\0S\0H\0"), Some(("MSH".into(), false)));
+        assert_eq!(utf16_to_utf8(b"M\0S\0H\0|"), Some(("MSH\u{FFFD}".into(), true)));
         assert_eq!(utf16_to_utf8(b"MSH|"), None);
     }
 }

@@ -47,7 +47,7 @@ impl fmt::Display for ParseErrorKind {
         f.write_str(match self {
             Self::Empty => "the message is empty; send at least an MSH segment",
             Self::NoHeader => "the message does not start with MSH; send the MSH segment first",
-            Self::BatchEnvelope => "this is a batch (FHS or BHS); split it and send its messages one by one",
+            Self::BatchEnvelope => "this is the envelope of a batch (FHS, BHS) without a message",
             Self::SecondHeader => "a second MSH stands inside the message; send one message per frame",
             Self::FieldSeparator => "MSH-1 is missing or no delimiter; start the message with MSH|^~\\&|",
             Self::EncodingCharactersMissing => "MSH-2 is empty; send the encoding characters, as in MSH|^~\\&|",
@@ -99,7 +99,8 @@ pub enum WarningCode {
     UnknownCharset,
     /// The bytes are UTF-8 although MSH-18 says otherwise; they are read as UTF-8.
     MislabelledCharset,
-    /// Some bytes are not valid in the character set; they are read as Windows-1252.
+    /// Some bytes are not valid in the character set; they are read as Windows-1252, or in UTF-16, where half a character
+    /// is left, as U+FFFD.
     InvalidCharacters,
     /// The message came as UTF-16 and was converted to UTF-8 before reading.
     Utf16,

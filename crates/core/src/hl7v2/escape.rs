@@ -54,7 +54,11 @@ pub fn escape<'t>(text: &'t str, separators: &Separators) -> Cow<'t, str> {
             escaped.push(mark);
             match letter(c as u8, separators) {
                 Some(letter) => escaped.push(letter),
-                None => escaped.push_str(&format!("X{:02X}", c as u8)),
+                // A control character: below 32, so its first digit is 0 or 1.
+                None => {
+                    escaped.push_str(if (c as u8) < 16 { "X0" } else { "X1" });
+                    escaped.push(char::from(b"0123456789ABCDEF"[usize::from(c as u8 % 16)]));
+                }
             }
             escaped.push(mark);
         }
@@ -107,6 +111,28 @@ pub(super) fn unescape_bytes(raw: &[u8], separators: &Separators, layout: Layout
     }
     out.extend_from_slice(rest);
     Some(out)
+}
+
+/// The first sequence of `raw` that stays as typed because it is none we know, its escape characters included; an escape
+/// character without partner stands alone.
+pub(super) fn first_unknown<'r>(raw: &'r [u8], separators: &Separators) -> Option<&'r [u8]> {
+    let mark = separators.escape;
+    if mark == Separators::UNUSED {
+        return None;
+    }
+    let (mut rest, mut resolved) = (raw, Vec::new());
+    loop {
+        rest = &rest[memchr::memchr(mark, rest)?..];
+        let Some(end) = memchr::memchr(mark, &rest[1..]) else {
+            return rest.get(..1);
+        };
+        let (sequence, behind) = rest.split_at(end + 2);
+        resolved.clear();
+        if !resolve(&sequence[1..=end], separators, Layout::Lines, &mut resolved) {
+            return Some(sequence);
+        }
+        rest = behind;
+    }
 }
 
 /// Appends what one sequence stands for; `false` (and nothing appended) when it is unknown.
@@ -193,6 +219,19 @@ mod tests {
         check(r"\H\bold\N\ plain", "bold plain");
         check(r"one\.br\two\.BR\three\.sp\four\.sp 2\five\.sp+3\six", "one\ntwo\nthree\nfour\n\nfive\n\n\nsix");
         check(r"\.in+4\a\.ti 2\b\.fi\c\.nf\d\.ce\e", "abcd\ne");
+    }
+
+    #[test]
+    fn the_first_unknown_sequence_is_found() {
+        let check = |typed: &str| {
+            first_unknown(typed.as_bytes(), &Separators::STANDARD)
+                .map(|found| String::from_utf8_lossy(found).into_owned())
+        };
+        assert_eq!(check(r"a\F\b\X0D\\.br\"), None);
+        assert_eq!(check(r"\T\ \Zab\ \Y\").as_deref(), Some(r"\Zab\"));
+        assert_eq!(check(r"C:\path").as_deref(), Some(r"\"));
+        assert_eq!(check(r"\E\\E").as_deref(), Some(r"\"));
+        assert_eq!(check(r"\\").as_deref(), Some(r"\\"));
     }
 
     #[test]

@@ -76,8 +76,14 @@ impl MessageIndex {
         }
         let mut warnings = Vec::new();
         let bytes = match utf16_to_utf8(&bytes) {
-            Some(text) => {
+            Some((text, broken)) => {
                 warnings.push(Warning { code: WarningCode::Utf16, offset: 0 });
+                if broken {
+                    warnings.push(Warning {
+                        code: WarningCode::InvalidCharacters,
+                        offset: text.find('\u{FFFD}').unwrap_or(0),
+                    });
+                }
                 Bytes::from(text)
             }
             None => bytes,
@@ -361,7 +367,13 @@ fn charset(
             warn(WarningCode::InvalidCharacters, first_not_ascii(bytes));
             Charset::Ascii
         }
-        (Err(_), _) => declared,
+        (Err(_), Charset::Iso8859(_)) => {
+            if declared.decode(bytes).1 {
+                warn(WarningCode::InvalidCharacters, first_not_ascii(bytes));
+            }
+            declared
+        }
+        (Err(_), Charset::Latin1 | Charset::Windows1252 | Charset::Utf16) => declared,
     }
 }
 

@@ -139,6 +139,11 @@ impl Decoder {
                     self.in_frame = false;
                     return Ok(Some(Event::Frame { bytes, end }));
                 }
+                // A doubled VT starts one frame; the first of them is junk.
+                Mark::Restart if self.scanned == 0 => {
+                    buffer.advance(1);
+                    return Ok(Some(Event::Skipped { bytes: 1 }));
+                }
                 // The new VT is consumed, and the decoder stays inside a frame: the new one.
                 Mark::Restart => {
                     return Ok(Some(Event::Restarted { dropped: self.cut(buffer, 1) }));
@@ -200,14 +205,15 @@ impl Decoder {
                 Some(_) => Mark::Data,
             };
         }
-        // Documents may hold a VT as data. Only one that follows a segment end and is followed by MSH is a new start.
-        let after_segment =
-            at.checked_sub(1).and_then(|before| buffer.get(before)).is_some_and(|b| matches!(b, b'\r' | b'\n'));
-        let letters = next.get(..3).unwrap_or(next);
-        match (after_segment && b"MSH".starts_with(letters), letters.len()) {
+        // A text may hold a VT as data. One that MSH and a delimiter follow is a new start, wherever the frame before it
+        // broke off: to read on would file one message under the header of another.
+        let start = next.get(..4).unwrap_or(next);
+        let letters = start.get(..3).unwrap_or(start);
+        match (b"MSH".starts_with(letters), start.get(3)) {
             (false, _) => Mark::Data,
-            (true, 3) => Mark::Restart,
-            (true, _) => Mark::Undecided,
+            (true, Some(delimiter)) if delimiter.is_ascii_punctuation() => Mark::Restart,
+            (true, Some(_)) => Mark::Data,
+            (true, None) => Mark::Undecided,
         }
     }
 

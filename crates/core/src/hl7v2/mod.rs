@@ -20,6 +20,7 @@
 mod ack;
 mod batch;
 mod charset;
+pub mod dictionary;
 mod error;
 mod escape;
 mod grammar;
@@ -32,13 +33,14 @@ mod path;
 mod scan;
 mod segment;
 mod separators;
+pub mod soap;
 mod structure;
 mod time;
 mod value;
 mod zone;
 
 pub use ack::{Ack, AckCode, AckStyle, Asked, ErrorCode, FAILED, REJECTED, When, answers, render, render_unparsed};
-pub use batch::{Messages, split_batch};
+pub use batch::{Batch, Messages, split_batch};
 pub use charset::Charset;
 pub use error::{ParseError, ParseErrorKind, Warning, WarningCode};
 pub use escape::{escape, unescape};

@@ -85,6 +85,11 @@ impl<'m> Segment<'m> {
         self.place().occurrence as usize
     }
 
+    /// Where it starts, in bytes from the start of [`Message::bytes`].
+    pub fn offset(&self) -> usize {
+        self.place().start as usize
+    }
+
     /// Its bytes, without the terminator.
     pub fn raw(&self) -> &'m [u8] {
         let place = self.place();

@@ -39,6 +39,13 @@ impl Separators {
     /// Stands for a delimiter that the message does not use. Never matches any byte.
     pub const UNUSED: u8 = 0;
 
+    /// MSH-2 for these delimiters.
+    pub(super) fn encoding_characters(&self) -> Vec<u8> {
+        let truncation = self.truncation.unwrap_or(Self::UNUSED);
+        let all = [self.component, self.repetition, self.escape, self.subcomponent, truncation];
+        all.into_iter().filter(|&byte| byte != Self::UNUSED).collect()
+    }
+
     /// Reads the delimiters from a message that starts with `MSH` (or `BHS`, `FHS`).
     ///
     /// Returns them with the end of MSH-2 and whether MSH-2 is regular.

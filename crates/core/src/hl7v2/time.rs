@@ -12,6 +12,8 @@ use super::zone::Zone;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// The instants that a FHIR `instant` can write, years 1 to 9999 in UTC, in milliseconds since 1970.
+const INSTANT_MILLIS: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
 /// HL7 allows four digits of a second's fraction; senders type up to nine.
 const FRACTION_DIGITS_MAX: usize = 9;
 /// The largest offset from UTC that is in use, `+14:00`, in minutes.
@@ -207,11 +209,11 @@ impl Timestamp {
     /// The instant in microseconds since 1970-01-01T00:00Z, the fraction cut to milliseconds.
     ///
     /// Missing date parts are 01 and missing time parts 0 (hl7-api 1.6), so a date is midnight in
-    /// `zone`.
+    /// `zone`. What an offset puts outside of the years 1 to 9999 is the first or the last instant in them.
     pub fn instant(&self, zone: &Zone) -> i64 {
         let (local, offset) = self.local_and_offset(zone);
         let millis = self.fraction.map_or(0, |fraction| i64::from(fraction.nanos / 1_000_000));
-        (local - offset) * MICROS_PER_SECOND + millis * 1000
+        ((local - offset) * 1000 + millis).clamp(INSTANT_MILLIS.0, INSTANT_MILLIS.1) * 1000
     }
 
     /// The instant as a FHIR `instant` in UTC, to the millisecond.

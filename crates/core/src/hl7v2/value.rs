@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::charset::Charset;
-use super::escape::{Layout, unescape_bytes};
+use super::escape::{Layout, first_unknown, unescape_bytes};
 use super::location::Location;
 use super::message::Message;
 use super::segment::{Segment, SegmentName};
@@ -145,6 +145,12 @@ impl<'m> Value<'m> {
     pub fn formatted(&self) -> Cow<'m, str> {
         let text = self.decoded(Layout::Page);
         if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { text }
+    }
+
+    /// The first escape sequence that [`text`](Self::text) leaves as typed because it is none we know, as received; one
+    /// byte for an escape character without partner.
+    pub fn unknown_escape(&self) -> Option<&'m [u8]> {
+        if self.whole { None } else { first_unknown(self.raw(), &self.separators()) }
     }
 
     /// Where this value stands.

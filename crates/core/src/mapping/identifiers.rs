@@ -87,13 +87,13 @@ pub(super) fn patient_identifiers(
     for field in [2_u16, 3] {
         for (index, repetition) in segment.field(field).repetitions().enumerate() {
             if let Some(identifier) =
-                patient_identifier(repetition, types).map_err(|text| format!("PID-{field}.1[{}] {text}", index + 1))?
+                patient_identifier(repetition, types).map_err(|text| format!("PID-{field}[{}].1 {text}", index + 1))?
                 && found.iter().all(|earlier| earlier.key != identifier.key)
             {
                 let test = identifier.key.value.starts_with("999");
                 if test_numbers_only && identifier.kind == IdentifierKind::National && !test {
                     return Err(format!(
-                        "PID-{field}.1[{}] (national number) is outside the reserved test range 999…; this \
+                        "PID-{field}[{}].1 (national number) is outside the reserved test range 999…; this \
                          environment takes no real people's data",
                         index + 1
                     ));
@@ -119,7 +119,14 @@ fn patient_identifier(value: Value<'_>, types: &[IdentifierType]) -> Result<Opti
     let fits = |kind: &&IdentifierType| {
         kind.type_code == type_code && kind.authority.as_ref().is_none_or(|wanted| *wanted == *authority)
     };
-    let Some(kind) = types.iter().find(fits) else { return Ok(None) };
+    let Some(kind) = types.iter().find(fits) else {
+        return match (&*authority, type_code) {
+            ("PKB", "PI") => Err("(public id) is not matched yet; send the NHS number or a number of your own"),
+            ("EMAIL", "EMAIL") => Err("(e-mail) is not matched yet; send the NHS number or a number of your own"),
+            // hl7-api 2.1: a pair that matches no known type is ignored.
+            _ => Ok(None),
+        };
+    };
     let value = match kind.check {
         Check::None => text.into_owned(),
         Check::NhsNumber => nhs_number(&text).ok_or("(NHS number) must be ten digits with a valid check digit")?,
@@ -168,7 +175,7 @@ fn verification_status(status: &str) -> Json {
 }
 
 /// Ten digits, blanks and hyphens between them left out; none when the modulus 11 check digit is wrong.
-fn nhs_number(text: &str) -> Option<String> {
+pub fn nhs_number(text: &str) -> Option<String> {
     let mut digits = String::with_capacity(10);
     for character in text.chars() {
         match character {

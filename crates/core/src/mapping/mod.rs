@@ -16,6 +16,6 @@ mod tests;
 pub use codes::{CodeSet, Entry};
 pub use compile::{Library, compile};
 pub use convert::{CONVERSIONS, ConversionDoc};
-pub use identifiers::{Check, IdentifierType, read_identifiers};
+pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};
 pub use translate::{Feed, Finding, Translation, translate, unmapped};

@@ -41,8 +41,8 @@ pub(super) struct MessagePlan {
     pub(super) patient: PatientPlan,
     pub(super) teams: Option<(Path, Path)>,
     pub(super) writes: Vec<WritePlan>,
-    /// What is read of each segment: field and component, component 0 for the whole field.
-    pub(super) reads: Vec<(SegmentName, u16, u16)>,
+    /// What is read of each segment.
+    pub(super) reads: Vec<Read>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +50,17 @@ pub(super) struct PatientPlan {
     /// True for policy `merge`, false for `match`.
     pub(super) demographics: bool,
     pub(super) rows: BlockId,
+}
+
+/// A field that a mapping reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) segment: SegmentName,
+    pub(super) field: u16,
+    /// 0 for the whole field.
+    pub(super) component: u16,
+    /// Every repetition, not only the first.
+    pub(super) all: bool,
 }
 
 /// A condition under which the message is refused.

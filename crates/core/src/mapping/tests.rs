@@ -299,6 +299,7 @@ fn feed(text: &str) -> Feed {
         zone: Zone::named("Europe/London").unwrap(),
         specialty_labels: Default::default(),
         service_labels: Default::default(),
+        source_team: None,
         test_numbers_only: false,
         production_only: false,
     }

@@ -2,7 +2,8 @@
 //!
 //! Small on purpose: everything a message says stays as it is.
 
-use super::update::Assignment;
+use super::outcome::{Fault, Refusal};
+use super::update::{Assignment, Change, Policy};
 use crate::fhir::{Json, date_range};
 
 /// Lets an end that [`complete`] made of the start follow it when a message moves the start alone.
@@ -19,16 +20,25 @@ pub(super) fn end_follows_start(before: &Json, assignments: &[Assignment], after
 
 /// Completes a resource after its elements were set: an Appointment with a start gets an end that is not before it
 /// (R4 app-2, app-3), for senders that give none.
-pub(super) fn complete(resource_type: &str, resource: &mut Json) {
-    if resource_type != "Appointment" {
-        return;
+///
+/// # Errors
+/// When the message itself gives an end before the start.
+pub(super) fn complete(change: &Change, resource: &mut Json) -> Result<(), Refusal> {
+    if change.resource_type != "Appointment" {
+        return Ok(());
     }
-    let Some(start) = resource.get("start").cloned() else { return };
+    let Some(start) = resource.get("start").cloned() else { return Ok(()) };
     let at = |time: Option<&Json>| time.and_then(Json::as_str).and_then(date_range).map(|(from, _)| from);
     let end = at(resource.get("end"));
-    if (end.is_none() || end < at(Some(&start)))
-        && let Json::Object(object) = resource
-    {
-        object.insert("end", start);
+    if end.is_none() || end < at(Some(&start)) {
+        let told = change.assignments.iter().any(|one| one.path.first().is_some_and(|step| step.name == "end"));
+        let whole = change.policy != Policy::Set || change.only.contains(&"end");
+        if told && whole && end.is_some() {
+            return Err(Refusal::new(Fault::Value, "SCH-11.5 (end) is before the start of the appointment"));
+        }
+        if let Json::Object(object) = resource {
+            object.insert("end", start);
+        }
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use fairway_care::Label;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Fault, Refusal};
-use crate::fhir::Json;
+use crate::fhir::{Json, date_range};
 
 /// Events an encounter keeps; past it the oldest update goes, which its versions still tell.
 const EVENTS_MAX: usize = 1000;
@@ -42,6 +42,14 @@ pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) 
     if items.iter().all(|item| item.cancelled || item.kind == "UPDATE") {
         items.retain(|item| item.cancelled);
     }
+}
+
+/// An event of this kind that is cancelled already is cancelled once more: nothing older than this brings it back.
+pub(super) fn cancel_again(items: &mut [EventItem], kind: &str, entered_at: i64) -> bool {
+    let last = items.iter_mut().rev().find(|item| item.kind == kind && item.cancelled);
+    let Some(last) = last.filter(|item| item.entered_at < entered_at) else { return false };
+    last.entered_at = entered_at;
+    true
 }
 
 /// Adds an event.
@@ -107,18 +115,12 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
             object.insert(name, value.clone());
         }
     }
-    let mut period = Vec::new();
     // Without an admission event, the admission time that another event told (PV1-44), else the first event.
     let told = ordered.iter().rev().find_map(|item| item.resource.str_at("period.start"));
     let first = ordered.first().filter(|item| item.kind != "DISCHARGE").map(|item| item.when.as_str());
-    if let Some(start) = of("ADMIT").map(|item| item.when.as_str()).or(told).or(first) {
-        period.push(("start", Json::string(start)));
-    }
-    if let Some(end) = of("DISCHARGE") {
-        period.push(("end", Json::string(end.when.as_str())));
-    }
-    if !period.is_empty() {
-        object.insert("period", Json::object(period));
+    let start = of("ADMIT").map(|item| item.when.as_str()).or(told).or(first);
+    if let Some(period) = period(start, of("DISCHARGE").map(|item| item.when.as_str())) {
+        object.insert("period", period);
     }
     let places: Vec<Json> =
         runs(&ordered, |item| item.resource.get("location").and_then(|list| list.as_array()?.first()))
@@ -138,18 +140,29 @@ fn in_order(items: &[EventItem]) -> Vec<&EventItem> {
     ordered
 }
 
+/// A Period, which never ends before it starts: times of one message mean more than when another was sent, so then the
+/// end stands.
+fn period(start: Option<&str>, end: Option<&str>) -> Option<Json> {
+    let at = |time: Option<&str>| time.and_then(date_range).map(|(from, _)| from);
+    let start = start.filter(|_| end.is_none() || at(start) <= at(end));
+    let ends = [("start", start), ("end", end)];
+    let members: Vec<_> = ends.into_iter().filter_map(|(name, time)| Some((name, Json::string(time?)))).collect();
+    (!members.is_empty()).then(|| Json::object(members))
+}
+
 /// A run of consecutive events with one value.
 struct Run<'a> {
     value: &'a Json,
     start: Option<&'a str>,
+    at: i64,
     end: Option<&'a str>,
 }
 
 impl Run<'_> {
     fn describe(&self, name: &'static str, value: Json) -> Json {
-        let ends = [("start", self.start), ("end", self.end)];
-        let period = ends.into_iter().filter_map(|(name, time)| Some((name, Json::string(time?))));
-        Json::object([(name, value), ("period", Json::object(period))])
+        let mut members = vec![(name, value)];
+        members.extend(period(self.start, self.end).map(|period| ("period", period)));
+        Json::object(members)
     }
 }
 
@@ -164,13 +177,12 @@ fn runs<'a>(ordered: &[&'a EventItem], value: impl Fn(&'a EventItem) -> Option<&
             }
             last.end = Some(&item.when);
         }
-        runs.push(Run { value, start: Some(&item.when), end: None });
+        runs.push(Run { value, start: Some(&item.when), at: item.at, end: None });
     }
     if let (Some(last), Some(discharge)) = (runs.last_mut(), ordered.iter().rev().find(|item| item.kind == "DISCHARGE"))
     {
-        last.end = Some(&discharge.when);
-        // What only the discharge tells held until then; since when is not known.
-        last.start = last.start.filter(|start| *start != discharge.when);
+        // What was told after the discharge holds on.
+        last.end = (last.at <= discharge.at).then_some(&discharge.when);
     }
     runs
 }

@@ -134,6 +134,18 @@ pub(super) fn email_effects(
     Ok(effects)
 }
 
+/// A number without its verification status keeps the one it had (hl7-api 2.2: blank keeps).
+fn with_status(held: &Json, given: &Json) -> Json {
+    let mut given = given.clone();
+    if held.str_at("value") == given.str_at("value")
+        && given.get("extension").is_none()
+        && let (Some(status), Json::Object(object)) = (held.get("extension"), &mut given)
+    {
+        object.insert("extension", status.clone());
+    }
+    given
+}
+
 /// The identifiers of a Patient after a message: its own replace those of the same system and value, and a national
 /// number any of its system; the rest stay, in their order.
 pub(super) fn join_identifiers(current: &Json, patient: &PatientUpdate) -> Json {
@@ -145,7 +157,7 @@ pub(super) fn join_identifiers(current: &Json, patient: &PatientUpdate) -> Json 
                     || held.get("value").and_then(Json::as_str) == Some(&identifier.key.value))
         });
         match same {
-            Some(index) => joined[index] = identifier.json.clone(),
+            Some(index) => joined[index] = with_status(&joined[index], &identifier.json),
             None => joined.push(identifier.json.clone()),
         }
     }

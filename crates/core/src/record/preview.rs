@@ -39,11 +39,12 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             let events = if change.policy == Policy::Delete { vec![] } else { vec![event] };
             body = encounter::assemble(&body, &events);
         }
-        complete(change.resource_type, &mut body);
+        // What is refused here is told by whoever decides.
+        complete(change, &mut body).ok();
         match places.get(&change.id).and_then(|index: &usize| resources.get_mut(*index)) {
             Some((_, _, earlier)) => {
                 unite(&change.unite, earlier, &mut body);
-                gather(&change.gather, earlier, &mut body);
+                gather(&change.gather, earlier, &mut body, true);
                 *earlier = body;
             }
             None => {

@@ -274,15 +274,21 @@ pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
     }
 }
 
-/// Adds what an earlier segment of the same message gave to elements that several segments tell: items of a repeating
-/// element, lines of a text.
-pub(super) fn gather(names: &[&'static str], earlier: &Json, resource: &mut Json) {
+/// True when `resource` says nothing of one of these elements that `earlier` has.
+pub(super) fn lacks(names: &[&'static str], earlier: &Json, resource: &Json) -> bool {
+    names.iter().any(|name| earlier.get(name).is_some() && resource.get(name).is_none())
+}
+
+/// Adds what an earlier segment of the same message (`again`), or the stored resource, gave to elements that several
+/// segments tell: items of a repeating element, and lines of a text, which only another segment adds to.
+pub(super) fn gather(names: &[&'static str], earlier: &Json, resource: &mut Json, again: bool) {
     unite(names, earlier, resource);
     let Json::Object(object) = resource else { return };
     for name in names {
         let Some(Json::String(first)) = earlier.get(name) else { continue };
         let both = match object.get(name) {
-            Some(Json::String(second)) if second != first => format!("{first}\n{second}"),
+            Some(Json::String(second)) if second == first || !again => continue,
+            Some(Json::String(second)) => format!("{first}\n{second}"),
             _ => first.clone(),
         };
         object.insert(*name, Json::String(both));

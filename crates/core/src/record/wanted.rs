@@ -38,9 +38,10 @@ impl Wanted {
             self.points.extend(patient::first_record_id(update));
         }
         for change in &update.changes {
-            if let (true, Some(group)) = (change.whole_group, &change.group) {
+            if let Some(group) = &change.group {
                 self.groups.insert((organisation.clone(), group.clone()));
-            } else {
+            }
+            if !change.whole_group {
                 self.points.insert(change.id);
             }
         }

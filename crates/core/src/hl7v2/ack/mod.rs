@@ -23,7 +23,7 @@ pub const REJECTED: &str = "Parsing or validation error: ";
 /// What MSA-3 of a failure starts with (hl7-api 1.5).
 pub const FAILED: &str = "Unexpected error while processing: ";
 /// How this engine names itself in MSH-3, and in MSH-4 when the message names no receiver.
-const APPLICATION: &str = "FAIRWAY";
+pub(super) const APPLICATION: &str = "FAIRWAY";
 /// What is repeated from one field of the sender, in bytes. HL7 allows 199 for a control id.
 const ECHO_BYTES_MAX: usize = 512;
 /// How far into an unreadable message its header is looked for, in bytes.
@@ -215,19 +215,11 @@ impl Header {
 
     fn answer(self, ack: &Ack, place: Option<Place>, now_micros: i64) -> Vec<u8> {
         let separators = self.separators;
-        let encoding: Vec<u8> = [
-            separators.component,
-            separators.repetition,
-            separators.escape,
-            separators.subcomponent,
-            separators.truncation.unwrap_or(Separators::UNUSED),
-        ]
-        .into_iter()
-        .filter(|&byte| byte != Separators::UNUSED)
-        .collect();
-        let time = hl7_from_micros(now_micros);
-        let control_id =
-            format!("FW-{}{:06}", hl7_digits(now_micros.div_euclid(1_000_000)), now_micros.rem_euclid(1_000_000));
+        let encoding = separators.encoding_characters();
+        // A sender's delimiter may be any of our own characters, even the point of a version.
+        let time = self.text(&hl7_from_micros(now_micros));
+        let control_id = self.text(&control_id(now_micros));
+        let version = self.text("2.4");
         let mut kind = b"ACK".to_vec();
         if !self.trigger.is_empty() && separators.component != Separators::UNUSED {
             kind.push(separators.component);
@@ -241,12 +233,12 @@ impl Header {
             or(&self.receiver, APPLICATION.as_bytes()),
             &self.application,
             &self.facility,
-            time.as_bytes(),
+            &time,
             b"",
             &kind,
-            control_id.as_bytes(),
+            &control_id,
             or(&self.processing_id, b"P"),
-            or(&self.version, b"2.4"),
+            or(&self.version, &version),
         ];
         let mut out = header.join(&separators.field);
         out.push(b'\r');
@@ -278,12 +270,17 @@ impl Header {
     }
 }
 
+/// A control id of our own, from the clock.
+pub(super) fn control_id(now_micros: i64) -> String {
+    format!("FW-{}{:06}", hl7_digits(now_micros.div_euclid(1_000_000)), now_micros.rem_euclid(1_000_000))
+}
+
 fn or<'a>(value: &'a [u8], default: &'a [u8]) -> &'a [u8] {
     if value.is_empty() { default } else { value }
 }
 
 /// A sender's field to repeat: null is nothing, control characters go, length is bounded.
-fn echo(raw: &[u8]) -> Vec<u8> {
+pub(super) fn echo(raw: &[u8]) -> Vec<u8> {
     if raw == b"\"\"" {
         return Vec::new();
     }

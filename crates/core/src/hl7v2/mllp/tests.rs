@@ -71,7 +71,7 @@ fn framing_bytes_inside_a_message_are_data() {
         b"\x0BOBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C\x1C\r",
         &[frame(b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C", FrameEnd::Full)],
     );
-    check(b"\x0BOBX\x0BMSH|\r\x1C\r", &[frame(b"OBX\x0BMSH|\r", FrameEnd::Full)]);
+    check(b"\x0BOBX\x0BMSHx\r\x1C\r", &[frame(b"OBX\x0BMSHx\r", FrameEnd::Full)]);
 }
 
 #[test]
@@ -79,6 +79,11 @@ fn an_abandoned_frame_is_handed_out() {
     check(
         b"\x0BMSH|a\r\x0BMSH|b\r\x1C\r",
         &[Event::Restarted { dropped: Bytes::from_static(b"MSH|a\r") }, frame(b"MSH|b\r", FrameEnd::Full)],
+    );
+    // Wherever it broke off: the rest must never be read as the end of what came before.
+    check(
+        b"\x0BMSH|a\rEVN|A3\x0BMSH|b\r\x1C\r",
+        &[Event::Restarted { dropped: Bytes::from_static(b"MSH|a\rEVN|A3") }, frame(b"MSH|b\r", FrameEnd::Full)],
     );
     check(b"\x0BMSH|a\r\x0BMS", &[Event::Unfinished { bytes: Bytes::from_static(b"MSH|a\r\x0BMS") }]);
     check(b"\x0B", &[Event::Unfinished { bytes: Bytes::new() }]);

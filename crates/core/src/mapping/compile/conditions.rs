@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use super::Compiler;
-use crate::hl7v2::{self, Path, SegmentName};
-use crate::mapping::plan::{Check, Condition, KeyPart, Pattern};
+use crate::hl7v2::{self, Path, Repetition, SegmentName};
+use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
@@ -122,7 +122,7 @@ impl Compiler<'_> {
     /// Reports segments that are read from `reads[from..]` on and that messages of the event never hold.
     pub(super) fn read_in_vain(&mut self, from: usize, (code, trigger): &(String, String), event: &Place) {
         let mut told = HashSet::new();
-        for &(segment, field, _) in self.reads.get(from..).unwrap_or_default() {
+        for &Read { segment, field, .. } in self.reads.get(from..).unwrap_or_default() {
             if hl7v2::never_in(segment, code) && told.insert(segment) {
                 let place = self.places.get(&segment).unwrap_or(event);
                 let message = format!("{code}^{trigger} never holds {segment}-{field}: its messages have no {segment}");
@@ -211,7 +211,7 @@ impl Compiler<'_> {
         match Path::parse(text) {
             Ok(path) if path.segment.is_some() => {
                 let path = self.known_path(path, text, place)?;
-                self.reads_path(&path);
+                self.reads_path(&path, false);
                 Some(path)
             }
             Ok(_) => {
@@ -233,9 +233,12 @@ impl Compiler<'_> {
         self.path(&(text.to_owned(), place.clone()))
     }
 
-    pub(super) fn reads_path(&mut self, path: &Path) {
+    /// Remembers a path that is read; `all` when that is every repetition, whatever the path says.
+    pub(super) fn reads_path(&mut self, path: &Path, all: bool) {
         if let Some(segment) = path.segment {
-            self.reads.push((segment, path.field, path.component.unwrap_or(0)));
+            let all = all || path.repetition != Repetition::First;
+            let component = path.component.unwrap_or(0);
+            self.reads.push(Read { segment, field: path.field, component, all });
         }
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::codes::CodeSet;
-use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Row, WritePlan};
+use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Read, Row, WritePlan};
 use crate::fhir;
 use crate::hl7v2::{self, Path, SegmentName};
 use crate::record::{Policy, Unknown};
@@ -155,7 +155,7 @@ struct Compiler<'a> {
     faulty: HashSet<BlockId>,
     /// False when a file is missing or has broken syntax, so that something named may be defined in what could not be read.
     whole: bool,
-    reads: Vec<(SegmentName, u16, u16)>,
+    reads: Vec<Read>,
     grouped: bool,
     problems: &'a mut Problems,
 }
@@ -255,7 +255,7 @@ impl Compiler<'_> {
         let events = events.into_iter().map(|(event, _)| event).collect();
         for path in ["MSH-3", "MSH-4", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "PID-2", "PID-3"] {
             if let Ok(path) = Path::parse(path) {
-                self.reads_path(&path);
+                self.reads_path(&path, true);
             }
         }
         let reads = std::mem::take(&mut self.reads);

@@ -39,17 +39,18 @@ impl Compiler<'_> {
 
     fn reads_again(&mut self, block: BlockId) {
         let mut open = vec![block];
-        let mut paths = Vec::new();
+        let mut paths: Vec<(Path, bool)> = Vec::new();
         while let Some(block) = open.pop() {
             for row in &self.blocks[block] {
                 self.grouped |= !row.each.is_empty() || matches!(row.source, RowSource::Lines(_));
-                paths.extend(row.paths().cloned());
+                paths.extend(row.paths().map(|path| (path.clone(), false)));
+                paths.extend(row.read_whole().iter().map(|path| (path.clone(), true)));
                 if let Op::Block(inner) = row.op {
                     open.push(inner);
                 }
             }
         }
-        paths.iter().for_each(|path| self.reads_path(path));
+        paths.iter().for_each(|(path, all)| self.reads_path(path, *all));
     }
 
     fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<Row>> {
@@ -171,7 +172,9 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        vec![Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes }]
+        let row = Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes };
+        row.read_whole().iter().for_each(|path| self.reads_path(path, true));
+        vec![row]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.
@@ -480,6 +483,14 @@ struct Target {
 }
 
 impl Row {
+    /// The paths of which the row reads every repetition by itself.
+    fn read_whole(&self) -> &[Path] {
+        match (&self.source, &self.op) {
+            (RowSource::Lines(paths), _) | (RowSource::First(paths), Op::ObservationValue { .. }) => paths,
+            (RowSource::First(_) | RowSource::Nothing, _) => &[],
+        }
+    }
+
     /// Every path the row reads.
     fn paths(&self) -> impl Iterator<Item = &Path> {
         let own: &[Path] = match &self.source {

@@ -22,6 +22,13 @@ pub(in crate::mapping) fn attachment(
     if !data.is_valued() {
         return Ok(None);
     }
+    if value.component(6).is_valued() {
+        return Err("holds a ^ that is not escaped; send it as \\S\\");
+    }
+    let whole = value.segment().map(|segment| segment.field(5));
+    if whole.is_some_and(|field| field.repetitions().filter(Value::is_valued).nth(1).is_some()) {
+        return Err("holds more than one document, or a ~ that is not escaped; send it as \\R\\");
+    }
     let content_type = media_type(&value.component(2).trimmed(), &value.component(3).trimmed())
         .ok_or(".2 and .3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
     let encoding = value.component(4).trimmed().to_uppercase();

@@ -275,7 +275,9 @@ pub(super) fn address(value: Value<'_>) -> Option<Json> {
     let street = value.component(1);
     let mut lines: Vec<Json> = Vec::new();
     if street.subcomponents().count() > 1 {
-        lines.extend(text(street.subcomponent(3)).into_iter().chain(text(street.subcomponent(1))));
+        // SAD: dwelling number, street name; older senders put the street into its first part.
+        let parts: Vec<Json> = [3, 1, 2].into_iter().filter_map(|n| text(street.subcomponent(n))).collect();
+        lines.extend(parts);
     } else {
         lines.extend(text(street));
     }

@@ -15,7 +15,7 @@ use fairway_care::{Label, Organisation, TeamRequest};
 
 use super::convert;
 use super::identifiers::{IdentifierType, patient_identifiers};
-use super::plan::{Plan, Profile};
+use super::plan::{Plan, Profile, Read};
 use crate::hl7v2::{Message, Path, SegmentName, Structure, Zone};
 use crate::record::{Blob, Fault, PatientUpdate, RecordUpdate, Refusal};
 use scope::{Places, Scope};
@@ -37,6 +37,8 @@ pub struct Feed {
     pub specialty_labels: HashMap<String, Label>,
     /// Labels by OBR-4 code (hl7-api 8.2, rule 2).
     pub service_labels: HashMap<String, Label>,
+    /// Team whose credentials the sender shows; a team named in MSH-4 goes before it (hl7-api 2.8).
+    pub source_team: Option<String>,
     /// Only national numbers of the reserved test range are taken (design 3).
     pub test_numbers_only: bool,
     /// Only messages with MSH-11 `P` are taken (hl7-api 1.4).
@@ -124,7 +126,8 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         None => None,
     };
     let changes = run.writes(plan, &whole)?;
-    let source_team = feed.organisation.team(message.sending_facility().trim());
+    let named = feed.organisation.team(message.sending_facility().trim());
+    let source_team = named.or_else(|| feed.organisation.team(feed.source_team.as_ref()?));
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
     let Run { blobs, findings, .. } = run;
     let update = RecordUpdate {
@@ -164,8 +167,8 @@ fn teams(message: &Message, add: &Path, remove: &Path) -> Result<Option<TeamRequ
     Ok((!request.add.is_empty() || !request.remove.is_empty()).then_some(request))
 }
 
-/// The valued fields of a message that its mapping does not read, as `PID-10` or, where only other components are read,
-/// `PID-5.7`; each once.
+/// The valued fields of a message that its mapping does not read, as `PID-10`, where only other components are read as
+/// `PID-5.7`, and where only the first repetition is read as `PV1-7[2]`; each once.
 pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
     let Some(plan) = plan.message(&message.code(), &message.trigger()) else { return Vec::new() };
     let mut found: Vec<String> = Vec::new();
@@ -185,17 +188,26 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
             if !field.is_valued() {
                 continue;
             }
-            let reads = plan.reads.iter().filter(|read| read.0.as_str() == name && read.1 == number);
-            let components: Vec<u16> = reads.map(|read| read.2).collect();
-            if components.is_empty() {
+            let reads: Vec<&Read> =
+                plan.reads.iter().filter(|read| read.segment.as_str() == name && read.field == number).collect();
+            if reads.is_empty() {
                 add(format!("{name}-{number}"));
-            } else if !components.contains(&0) {
-                for repetition in field.repetitions() {
-                    for (index, component) in repetition.components().enumerate() {
-                        let component_number = u16::try_from(index + 1).unwrap_or(u16::MAX);
-                        if component.is_valued() && !components.contains(&component_number) {
-                            add(format!("{name}-{number}.{component_number}"));
-                        }
+                continue;
+            }
+            for (repetition_index, repetition) in field.repetitions().enumerate() {
+                let mut of_this = reads.iter().filter(|read| read.all || repetition_index == 0).peekable();
+                if of_this.peek().is_none() {
+                    if repetition.is_valued() {
+                        add(format!("{name}-{number}[{}]", repetition_index + 1));
+                    }
+                    continue;
+                }
+                let components: Vec<u16> = of_this.map(|read| read.component).collect();
+                for (index, component) in repetition.components().enumerate() {
+                    let component_number = u16::try_from(index + 1).unwrap_or(u16::MAX);
+                    let read = components.contains(&0) || components.contains(&component_number);
+                    if component.is_valued() && !read {
+                        add(format!("{name}-{number}.{component_number}"));
                     }
                 }
             }

@@ -1,20 +1,22 @@
 //! Decides one message against the store as it stands: pure, total, the same for every store and for every replay.
 //!
-//! A message is refused before it has any effect; the text of a refusal names segment and field.
+//! A message is refused before it has any effect; the text of a refusal names segment and field. Here: the patient, the
+//! teams, and how versions are added; `points` decides the data points.
+
+mod points;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use fairway_care::{Label, link_team, plan_teams};
 
-use super::complete::{complete, end_follows_start};
-use super::outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
-use super::patient::{self, Found};
-use super::team;
-use super::update::{Change, Policy, RecordUpdate, Unknown, apply, gather, name_patient, unite};
-use super::view::{Effects, IdentifierEffect, PointHead, View};
-use super::{EventItem, ResourceId, encounter};
 use crate::fhir::{self, Json};
+use crate::record::outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
+use crate::record::patient::{self, Found};
+use crate::record::team;
+use crate::record::update::{Change, RecordUpdate, apply};
+use crate::record::view::{Effects, IdentifierEffect, PointHead, View};
+use crate::record::{EventItem, ResourceId};
 
 /// Decides `update` against `view`; `control_id` only serves to name a record whose first id is taken.
 pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision {
@@ -230,162 +232,6 @@ impl Draft<'_> {
         }
     }
 
-    /// Marks every data point of a group deleted (hl7-api 6.1.3).
-    fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
-        let key = (self.update.organisation.code().into(), change.group.clone().unwrap_or_default());
-        // In order of id, so that every store tells the same story.
-        let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
-        members.sort_unstable();
-        let mut found = false;
-        for id in members {
-            let Some(head) = self.current(id) else { continue };
-            if head.deleted {
-                continue;
-            }
-            own_record(&head, record)?;
-            found = true;
-            if !self.is_late(&head) {
-                self.delete(&head);
-            }
-        }
-        if !found {
-            self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
-        }
-        Ok(())
-    }
-
-    fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
-        let head = self.current(change.id);
-        if let Some(head) = &head {
-            own_record(head, record)?;
-            if change.item.is_none() && self.is_late(head) {
-                return Ok(());
-            }
-        }
-        let known = head.as_ref().filter(|head| !head.deleted);
-        match (change.policy, known) {
-            (Policy::Delete, None) => self.note(change.resource_type, change.id, 0, ChangeKind::NotFound),
-            (_, None) if change.unknown == Unknown::Ignore => {
-                self.note(change.resource_type, change.id, 0, ChangeKind::NotFound);
-            }
-            (Policy::Delete, Some(known)) if change.item.is_none() => self.delete(known),
-            (_, None) => {
-                if let Some(missing) = change.missing.first() {
-                    return Err(Refusal::new(Fault::Missing, missing));
-                }
-                let blank;
-                let base = match &head {
-                    Some(deleted) => deleted,
-                    None => {
-                        let group = change.group.clone();
-                        blank = Arc::new(self.blank(record, change.resource_type, change.id, &change.key, group));
-                        &blank
-                    }
-                };
-                let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
-                apply(&change.assignments, &mut body, &[]);
-                self.write(record, change, base, body, &[], ChangeKind::Created)?;
-            }
-            (policy, Some(known)) => {
-                let mut body = match policy {
-                    Policy::Merge | Policy::Set => (*known.body).clone(),
-                    Policy::Replace | Policy::Append | Policy::Delete => {
-                        Json::object([("resourceType", Json::string(change.resource_type))])
-                    }
-                };
-                let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
-                apply(&change.assignments, &mut body, only);
-                if policy == Policy::Merge {
-                    end_follows_start(&known.body, &change.assignments, &mut body);
-                }
-                if policy == Policy::Replace {
-                    unite(&change.unite, &known.body, &mut body);
-                    if self.places.contains_key(&change.id) {
-                        gather(&change.gather, &known.body, &mut body);
-                    }
-                }
-                self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stores the resource a change made, or the one its events add up to.
-    fn write(
-        &mut self,
-        record: ResourceId,
-        change: &Change,
-        head: &Arc<PointHead>,
-        mut body: Json,
-        held: &[EventItem],
-        kind: ChangeKind,
-    ) -> Result<(), Refusal> {
-        name_patient(&mut body, record);
-        let Some(item) = &change.item else {
-            complete(change.resource_type, &mut body);
-            let label = match (kind, change.policy) {
-                // Nothing of the message counts but the elements of the policy.
-                (ChangeKind::Updated, Policy::Set) => head.label,
-                (ChangeKind::Updated, Policy::Merge) => change.label.unwrap_or(head.label),
-                _ => change.label.unwrap_or(Label::GeneralHealth),
-            };
-            self.store(head, body, head.items.clone(), label, kind);
-            return Ok(());
-        };
-        let sent_at = self.update.sent_at;
-        let mut items = held.to_vec();
-        if change.unknown == Unknown::Ignore && items.iter().all(|event| event.cancelled) {
-            self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
-            return Ok(());
-        }
-        let standing = items.iter().rposition(|event| *event.kind == *item.kind && !event.cancelled);
-        let same = match change.policy {
-            Policy::Replace | Policy::Merge => items.iter().rposition(|event| *event.kind == *item.kind),
-            Policy::Set | Policy::Delete => standing,
-            Policy::Append => None,
-        };
-        if same.is_some_and(|index| items[index].entered_at > sent_at) {
-            self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
-            return Ok(());
-        }
-        let event = || EventItem {
-            kind: item.kind.to_string(),
-            at: item.at.unwrap_or(sent_at),
-            when: item.when.clone().unwrap_or_default(),
-            entered_at: sent_at,
-            label: change.label,
-            cancelled: false,
-            resource: body.clone(),
-        };
-        match (change.policy, same) {
-            (Policy::Replace | Policy::Merge, Some(index)) => {
-                items.remove(index);
-                items.push(event());
-            }
-            (Policy::Replace | Policy::Merge | Policy::Append, _) => encounter::add(&mut items, event())?,
-            (Policy::Set, Some(index)) => {
-                if let (Some(at), Some(when)) = (item.at, &item.when) {
-                    items[index].at = at;
-                    items[index].when.clone_from(when);
-                }
-            }
-            (Policy::Delete, Some(index)) => encounter::cancel(&mut items, index, sent_at),
-            (Policy::Set | Policy::Delete, None) => {
-                self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
-                return Ok(());
-            }
-        }
-        // Cancelling or correcting says nothing of the patient's stay itself, so the stored description stands.
-        let base = match change.policy {
-            Policy::Set | Policy::Delete => (*head.body).clone(),
-            Policy::Replace | Policy::Merge | Policy::Append => body,
-        };
-        let body = encounter::assemble(&base, &items);
-        let label = encounter::label(&items, head.label);
-        self.store(head, body, items.into(), label, kind);
-        Ok(())
-    }
-
     /// Adds a version unless it equals the stored one.
     fn store(&mut self, head: &Arc<PointHead>, body: Json, items: Arc<[EventItem]>, label: Label, kind: ChangeKind) {
         let entered_at = head.entered_at.max(self.update.sent_at);
@@ -447,16 +293,4 @@ impl Draft<'_> {
         let own = self.places.get(&id).and_then(|index| self.effects.points.get(*index));
         own.or_else(|| self.touched.get(&id)).or_else(|| self.view.point(id)).cloned()
     }
-}
-
-/// A data point never moves to another patient's record by a message (misfiling).
-fn own_record(head: &PointHead, record: ResourceId) -> Result<(), Refusal> {
-    if head.record == record {
-        return Ok(());
-    }
-    let text = format!(
-        "PID-3: the {} with this id was filed for another patient; check the patient identifiers and the id",
-        head.resource_type
-    );
-    Err(Refusal::new(Fault::Conflict, text))
 }

@@ -1,0 +1,57 @@
+//! Takes a listener's certificate anew when its files change, without touching open connections.
+//!
+//! Never takes one that cannot be used: the earlier one stays, and the log and the metrics say so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::config::Tls;
+use crate::telemetry::Metrics;
+use crate::tls::ServerConfig;
+
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Looks after the TLS of one listener for as long as the listener runs.
+pub(super) async fn renew(
+    environment: &'static str,
+    listener: String,
+    tls: Tls,
+    current: watch::Sender<Arc<ServerConfig>>,
+    metrics: Arc<Metrics>,
+) {
+    metrics.tls_expiry(environment, &listener, tls.server.valid_until);
+    let files = tls.files().clone();
+    let (mut taken, mut seen) = (tls.stamp.clone(), tls.stamp);
+    while !current.is_closed() {
+        sleep(EVERY).await;
+        let files = files.clone();
+        let (taken_before, seen_before) = (taken.clone(), seen.clone());
+        // Read only when they have rested: certificate and key are not put in place at one moment.
+        let look = spawn_blocking(move || {
+            let now = files.stamp();
+            let read = (now != taken_before && now == seen_before).then(|| files.read());
+            (now, read)
+        });
+        let Ok((now, read)) = look.await else { continue };
+        seen = now;
+        let Some(read) = read else { continue };
+        taken = seen.clone();
+        metrics.tls_renewal(environment, &listener, if read.is_ok() { "taken" } else { "failed" });
+        match read {
+            Ok(server) => {
+                metrics.tls_expiry(environment, &listener, server.valid_until);
+                tracing::info!(event = "tls.renewed", environment, listener, valid_until = server.valid_until);
+                current.send_replace(server.config);
+            }
+            Err(faults) => {
+                let faults: Vec<String> = faults.iter().map(|fault| format!("{:?}: {fault}", fault.part)).collect();
+                tracing::error!(event = "tls.renewal_failed", environment, listener, faults = faults.join("; "));
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Messages over HTTP: ER7 by `POST`, and the SOAP envelope of hl7-api 1.2. The same way as over MLLP, from the frame on.
+//!
+//! Knows credentials and bodies; what becomes of a message is intake's matter.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Extension, Path, RawQuery, State};
+use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Router, body};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use fairway_core::hl7v2::{AckStyle, soap};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::App;
+use crate::config::{ConfiguredFeed, Credential};
+use crate::intake::{Intake, Work};
+use crate::mllp::listener::Handler as _;
+use crate::telemetry::Metrics;
+
+/// Memory for bodies that are being read, in KiB; past it requests wait.
+const BODIES_KIB: u32 = 256 * 1024;
+
+/// The sender's address, put into a request where its connection is served.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) SocketAddr);
+
+/// What HTTP reaches of one environment: the feeds that its listeners serve.
+pub struct Entrance {
+    /// `sandbox` or `production`.
+    pub environment: &'static str,
+    /// Its feeds, each with how its answers look.
+    pub feeds: Vec<(Arc<ConfiguredFeed>, AckStyle)>,
+    /// Longest message, in bytes.
+    pub frame_bytes_max: usize,
+    /// To the writer.
+    pub queue: mpsc::Sender<Work>,
+    /// Memory for messages on their way; shared with the listeners.
+    pub memory: Arc<Semaphore>,
+}
+
+/// The way in for messages over HTTP, until it is closed.
+pub(super) struct Entrances {
+    open: Mutex<Option<Arc<Vec<Entrance>>>>,
+    credentials: Vec<Credential>,
+    metrics: Arc<Metrics>,
+    bodies: Arc<Semaphore>,
+}
+
+impl Entrances {
+    pub(super) fn new(entrances: Vec<Entrance>, credentials: Vec<Credential>, metrics: Arc<Metrics>) -> Entrances {
+        let bodies = Arc::new(Semaphore::new(BODIES_KIB as usize));
+        Entrances { open: Mutex::new(Some(Arc::new(entrances))), credentials, metrics, bodies }
+    }
+
+    /// Takes no more messages; those that were handed over are answered.
+    pub(super) fn close(&self) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn open(&self) -> Option<Arc<Vec<Entrance>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who sends: `Ok(None)` when no credential is configured, so that whoever reaches the address may send.
+    fn sender(&self, headers: &HeaderMap) -> Result<Option<&Credential>, Failure> {
+        if self.credentials.is_empty() {
+            return Ok(None);
+        }
+        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let decoded = given
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"))
+            .and_then(|(_, encoded)| STANDARD.decode(encoded.trim()).ok())
+            .and_then(|bytes| String::from_utf8(bytes).ok());
+        let (user, password) = decoded.as_deref().and_then(|text| text.split_once(':')).unwrap_or_default();
+        let digest: [u8; 32] = Sha256::digest(password.as_bytes()).into();
+        let known = self.credentials.iter().find(|one| one.user == user && same(&one.password_sha256, &digest));
+        known.map(Some).ok_or_else(|| {
+            tracing::warn!(event = "http.credentials_refused");
+            Failure::Credentials
+        })
+    }
+
+    /// Reads a body, waiting for memory first.
+    async fn read(
+        &self,
+        body: Body,
+        length: Option<u64>,
+        most: usize,
+    ) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
+        let expected = length.map_or(most, |length| usize::try_from(length).unwrap_or(usize::MAX));
+        if expected > most {
+            return Err(Failure::TooLong(most));
+        }
+        let kib = u32::try_from(expected / 1024 + 1).unwrap_or(u32::MAX).min(BODIES_KIB);
+        let permit = self.bodies.clone().acquire_many_owned(kib).await.map_err(|_| Failure::Stopping)?;
+        let bytes = to_bytes(body, most).await.map_err(|_| Failure::TooLong(most))?;
+        Ok((bytes, permit))
+    }
+}
+
+/// Why a request brings no message in.
+enum Failure {
+    Credentials,
+    Stopping,
+    NoFeed,
+    MediaType(&'static str),
+    TooLong(usize),
+    /// A SOAP fault.
+    Envelope(String),
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Failure::Credentials => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"Fairway\", charset=\"UTF-8\"")];
+                (StatusCode::UNAUTHORIZED, challenge, "credentials are missing or wrong\n").into_response()
+            }
+            Failure::Stopping => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no messages are taken now; send it again later\n").into_response()
+            }
+            Failure::NoFeed => {
+                (StatusCode::NOT_FOUND, "there is no such feed here that your credentials are for\n").into_response()
+            }
+            Failure::MediaType(wanted) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("send it as {wanted}\n")).into_response()
+            }
+            Failure::TooLong(most) => {
+                let text = format!("the message is longer than this address takes ({most} bytes)\n");
+                (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
+            }
+            Failure::Envelope(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR, soap::fault(&reason)),
+        }
+    }
+}
+
+/// Whether two digests are the same, in a time that does not depend on them.
+fn same(left: &[u8; 32], right: &[u8; 32]) -> bool {
+    left.iter().zip(right).fold(0, |differ, (left, right)| differ | (left ^ right)) == 0
+}
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/{environment}/hl7/{feed}", post(plain))
+        .route("/{environment}/services/hl7", get(description).post(enveloped))
+}
+
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl App {
+    /// Hands a message to intake on the feeds that `wanted` picks.
+    async fn take(
+        &self,
+        environment: &str,
+        sender: Option<&Credential>,
+        wanted: impl Fn(&ConfiguredFeed) -> bool,
+        style: Option<AckStyle>,
+        (message, peer): (Bytes, SocketAddr),
+    ) -> Option<Vec<Bytes>> {
+        let intake = {
+            // Let go before the message is waited for, so that a stop need not wait for slow senders.
+            let open = self.hl7.open()?;
+            let entrance = open.iter().find(|entrance| entrance.environment == environment)?;
+            let feeds = entrance.feeds.iter().filter(|(feed, _)| allowed(feed, sender) && wanted(feed));
+            let style = style.or_else(|| feeds.clone().next().map(|(_, style)| *style)).unwrap_or_default();
+            Intake {
+                environment: entrance.environment,
+                feeds: feeds.map(|(feed, _)| with_team(feed, sender)).collect(),
+                queue: entrance.queue.clone(),
+                memory: entrance.memory.clone(),
+                style,
+                metrics: self.hl7.metrics.clone(),
+            }
+        };
+        intake.handle(message, peer).await
+    }
+
+    /// Longest message of an environment one of whose feeds is `wanted`.
+    fn entrance(&self, environment: &str, wanted: impl Fn(&ConfiguredFeed) -> bool) -> Result<usize, Failure> {
+        let open = self.hl7.open().ok_or(Failure::Stopping)?;
+        let found = open.iter().find(|entrance| entrance.environment == environment);
+        let found = found.filter(|entrance| entrance.feeds.iter().any(|(feed, _)| wanted(feed)));
+        found.map(|entrance| entrance.frame_bytes_max).ok_or(Failure::NoFeed)
+    }
+}
+
+/// A credential is for the feeds of its organisation.
+fn allowed(feed: &ConfiguredFeed, sender: Option<&Credential>) -> bool {
+    sender.is_none_or(|sender| sender.organisation == feed.feed.organisation.code())
+}
+
+/// The feed as it is for a sender whose credential is that of a team (hl7-api 2.8).
+fn with_team(feed: &Arc<ConfiguredFeed>, sender: Option<&Credential>) -> Arc<ConfiguredFeed> {
+    match sender.and_then(|sender| sender.team.as_ref()) {
+        None => feed.clone(),
+        Some(team) => Arc::new(feed.of_team(team)),
+    }
+}
+
+/// `POST /{environment}/hl7/{feed}`: ER7, one message or a batch.
+async fn plain(
+    State(app): State<Arc<App>>,
+    Path((environment, feed)): Path<(String, String)>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match plain_or_why(&app, (&environment, &feed), peer, &parts.headers, body).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn plain_or_why(
+    app: &App,
+    (environment, feed): (&str, &str),
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let sender = app.hl7.sender(headers)?;
+    let kind = media_type(headers).to_ascii_lowercase();
+    if !matches!(kind.as_str(), "application/hl7-v2" | "application/hl7-v2+er7" | "x-application/hl7-v2+er7") {
+        return Err(Failure::MediaType("application/hl7-v2"));
+    }
+    let wanted = |one: &ConfiguredFeed| one.feed.name == feed && allowed(one, sender);
+    let most = app.entrance(environment, wanted)?;
+    let (message, permit) = app.hl7.read(body, content_length(headers), most).await?;
+    let answers = app.take(environment, sender, wanted, None, (message, peer)).await.ok_or(Failure::Stopping)?;
+    drop(permit);
+    if answers.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    Ok(([(header::CONTENT_TYPE, "application/hl7-v2; charset=utf-8")], answers.concat()).into_response())
+}
+
+/// `POST /{environment}/services/hl7`: one message in a SOAP envelope, on every feed the credentials are for.
+async fn enveloped(
+    State(app): State<Arc<App>>,
+    Path(environment): Path<String>,
+    Extension(Peer(peer)): Extension<Peer>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    match enveloped_or_why(&app, &environment, peer, &parts.headers, body).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn enveloped_or_why(
+    app: &App,
+    environment: &str,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Failure> {
+    let sender = app.hl7.sender(headers)?;
+    let kind = media_type(headers).to_ascii_lowercase();
+    if !matches!(kind.as_str(), "text/xml" | "application/soap+xml") {
+        return Err(Failure::MediaType("text/xml"));
+    }
+    let wanted = |one: &ConfiguredFeed| allowed(one, sender);
+    let most = app.entrance(environment, wanted)?;
+    // Escaping makes a message longer.
+    let (body, permit) = app.hl7.read(body, content_length(headers), most.saturating_mul(2)).await?;
+    let message = tokio::task::block_in_place(|| soap::message_of(&body))
+        .map_err(|error| Failure::Envelope(error.to_string()))?;
+    drop(body);
+    if message.len() > most {
+        return Err(Failure::Envelope(format!("the message is longer than this address takes ({most} bytes)")));
+    }
+    let message = (Bytes::from(message), peer);
+    let answers = app.take(environment, sender, wanted, Some(AckStyle::Plain), message).await;
+    drop(permit);
+    let answer = answers.ok_or(Failure::Stopping)?.concat();
+    Ok(xml(StatusCode::OK, soap::answer(&String::from_utf8_lossy(&answer))))
+}
+
+fn xml(status: StatusCode, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/xml; charset=utf-8")], body::Body::from(text)).into_response()
+}
+
+/// `GET /{environment}/services/hl7?wsdl`.
+async fn description(RawQuery(query): RawQuery, headers: HeaderMap, uri: Uri) -> Response {
+    if !query.unwrap_or_default().split('&').any(|part| part.eq_ignore_ascii_case("wsdl")) {
+        let allow = [(header::ALLOW, "POST")];
+        return (StatusCode::METHOD_NOT_ALLOWED, allow, "POST a SOAP envelope, or ask for ?wsdl\n").into_response();
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    xml(StatusCode::OK, soap::wsdl(&format!("http://{host}{}", uri.path())))
+}

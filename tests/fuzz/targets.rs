@@ -1,0 +1,333 @@
+//! What must hold for any bytes, one function for each reader; an input is a stretch of raw bytes so that seeds can be read.
+//!
+//! Knows nothing of seeds, time or files: `main.rs` and `guided/` run these.
+
+use bytes::{Bytes, BytesMut};
+use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd};
+use fairway_core::hl7v2::{
+    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseOptions, Path, Precision, Separators, Structure,
+    Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, escape, fhir_instant_from_micros, render_unparsed, soap,
+    split_batch, unescape,
+};
+
+/// The first line and what follows it.
+fn head_and_rest(input: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b'\n', input) {
+        Some(at) => (&input[..at], &input[at + 1..]),
+        None => (input, b""),
+    }
+}
+
+/// Where a piece begins in what it was cut from.
+fn offset(piece: &[u8], whole: &[u8]) -> usize {
+    piece.as_ptr() as usize - whole.as_ptr() as usize
+}
+
+/// Every event of a stream that arrives in pieces of the lengths given, over and over.
+fn decode(stream: &[u8], limit: usize, lengths: &[usize]) -> (Vec<Event>, Option<DecodeError>) {
+    let (mut decoder, mut buffer, mut events) = (Decoder::new(limit), BytesMut::new(), Vec::new());
+    let (mut rest, mut lengths) = (stream, lengths.iter().cycle());
+    while !rest.is_empty() {
+        let length = lengths.next().copied().unwrap_or(usize::MAX).clamp(1, rest.len());
+        buffer.extend_from_slice(&rest[..length]);
+        rest = &rest[length..];
+        loop {
+            match decoder.decode(&mut buffer) {
+                Ok(Some(event)) => events.push(event),
+                Ok(None) => break,
+                Err(error) => return (events, Some(error)),
+            }
+        }
+    }
+    while let Some(event) = decoder.finish(&mut buffer) {
+        events.push(event);
+    }
+    assert!(buffer.is_empty() && !decoder.in_frame());
+    (events, None)
+}
+
+/// The events do not depend on how the stream is split, and account for every byte.
+pub(crate) fn framing(stream: &[u8]) {
+    // The split follows from the content, so that an input that fails does so again.
+    let lengths: Vec<usize> = stream.iter().map(|byte| usize::from(byte % 23)).collect();
+    for limit in [usize::MAX, 20] {
+        let whole = decode(stream, limit, &[]);
+        assert_eq!(decode(stream, limit, &lengths), whole);
+        assert_eq!(decode(stream, limit, &[1]), whole);
+        if whole.1.is_some() {
+            continue;
+        }
+        let length = |event: &Event| match event {
+            Event::Frame { bytes, end: FrameEnd::Full } => bytes.len() + 3,
+            Event::Frame { bytes, end: FrameEnd::NoCr } => bytes.len() + 2,
+            Event::Skipped { bytes } => *bytes,
+            Event::Restarted { dropped: bytes } | Event::Unfinished { bytes } => bytes.len() + 1,
+        };
+        assert_eq!(whole.0.iter().map(length).sum::<usize>(), stream.len());
+    }
+}
+
+/// Segments cover the message, their fields cover them, repetitions cover a field; everything can be read.
+pub(crate) fn parse(input: &[u8]) {
+    let message = match Message::parse(Bytes::copy_from_slice(input), &ParseOptions::default()) {
+        Ok(message) => message,
+        Err(error) => return assert!(error.offset <= input.len() * 3, "UTF-16 grows to three halves at most"),
+    };
+    let (bytes, separators) = (message.bytes(), message.separators());
+    assert!(message.warnings().len() <= WARNINGS_MAX);
+    let lost = |bytes: &[u8]| memchr::memmem::find(bytes, "\u{FFFD}".as_bytes()).is_some();
+    let told = message.warnings().iter().any(|warning| warning.code == WarningCode::InvalidCharacters);
+    let sent =
+        lost(input) || [b"\xFF\xFD", b"\xFD\xFF"].iter().any(|half| memchr::memmem::find(input, *half).is_some());
+    assert!(told || sent || !lost(bytes), "no character is lost in silence");
+    assert!(message.warnings().iter().all(|warning| warning.offset <= bytes.len()));
+    let start = message.segment_at(0).map_or(0, |segment| offset(segment.raw(), bytes));
+    assert!(bytes[..start].iter().all(|&b| b <= b' ' || b"\xEF\xBB\xBF".contains(&b)));
+    let mut at = start;
+    for segment in message.segments() {
+        let from = offset(segment.raw(), bytes);
+        assert!(bytes[at..from].iter().all(|b| b" \t\r\n".contains(b)), "only blanks between segments");
+        at = from + segment.raw().len();
+        let header = u16::from(matches!(segment.name(), "MSH" | "FHS" | "BHS"));
+        let pieces = (0..=segment.field_count()).filter(|n| header == 0 || *n != 1).map(|n| segment.field(n).raw());
+        assert_eq!(pieces.collect::<Vec<_>>().join(&separators.field), segment.raw());
+        for field in segment.fields().skip(usize::from(header) * 2) {
+            let pieces: Vec<&[u8]> = field.repetitions().map(|piece| piece.raw()).collect();
+            assert!(separators.repetition == Separators::UNUSED || pieces.join(&separators.repetition) == field.raw());
+            for value in
+                field.repetitions().flat_map(|piece| piece.components()).flat_map(|piece| piece.subcomponents())
+            {
+                assert!(value.text().len() <= value.raw().len() * 20, "text is bounded by what was sent");
+                assert!(!value.is_empty() || value.text().is_empty());
+                assert!(!value.is_valued() || !value.is_null());
+                value.formatted();
+                value.location().to_string();
+            }
+            field.text();
+        }
+    }
+    assert!(bytes[at..].iter().all(|b| b" \t\r\n\0\x1A\x1C".contains(b)), "only blanks and marks behind the last");
+    let structure = Structure::of(&message);
+    for index in 0..message.segment_count() {
+        assert!(structure.within(structure.group_of(index), Structure::root()));
+    }
+}
+
+/// Whatever arrives, the answer is one readable message that fits in a frame and answers that message.
+pub(crate) fn acknowledgements(input: &[u8]) {
+    let ack = Ack {
+        code: AckCode::AR,
+        reason: Some("PID[1]-3: a|b^c&d~e\\f\r\x1C\r€".into()),
+        error: Some(ErrorCode::DataType),
+    };
+    let now = 1_712_136_615_987_654;
+    let check = |answer: Vec<u8>| {
+        let (events, error) = decode(&[b"\x0B", &answer[..], b"\x1C\r"].concat(), usize::MAX, &[]);
+        assert!(error.is_none() && matches!(&events[..], [Event::Frame { bytes, .. }] if bytes == &answer));
+        let answer = Message::parse(answer.into(), &ParseOptions::default()).unwrap();
+        assert_eq!(answer.code(), "ACK");
+        let names: Vec<&str> = answer.segments().map(|segment| segment.name()).collect();
+        assert!(matches!(names[..], ["MSH", "MSA"] | ["MSH", "MSA", "ERR"]), "{names:?}");
+        answer
+    };
+    check(render_unparsed(input, &ack, now));
+    let Ok(message) = Message::parse(Bytes::copy_from_slice(input), &ParseOptions::default()) else { return };
+    for style in [AckStyle::Standard, AckStyle::Strict, AckStyle::Plain] {
+        for answer in answers(&message, &ack, style, true, now) {
+            let (answer, sent) = (check(answer), message.segment_at(0).unwrap().field(10));
+            let clean = sent.raw().len() <= 199 && sent.raw().iter().all(|&b| b >= b' ') && !sent.is_null();
+            assert!(!clean || answer.segment_at(1).unwrap().field(2).raw() == sent.raw(), "MSA-2 is MSH-10");
+        }
+    }
+}
+
+/// A path says what it read: its text gives the same path. An error points into the text.
+pub(crate) fn paths(input: &[u8]) {
+    const MESSAGE: &[u8] =
+        b"MSH|^~\\&|PAS\rPID|1||123^^^NHS&2.16~A7^^^RXX^MR~\"\"||Doe^Jo&van\rOBX|1|NM|a||5~6\rOBX|2\r";
+    let text = String::from_utf8_lossy(input);
+    let path = match Path::parse(&text) {
+        Ok(path) => path,
+        Err(error) => {
+            return assert!(text.is_char_boundary(error.offset) || error.offset == fairway_core::hl7v2::PATH_BYTES_MAX);
+        }
+    };
+    assert_eq!(Path::parse(&path.to_string()).as_ref(), Ok(&path));
+    let message = Message::parse(Bytes::from_static(MESSAGE), &ParseOptions::default()).unwrap();
+    for value in path.in_message(&message) {
+        assert!(!value.is_empty());
+        value.text();
+    }
+}
+
+/// What is escaped comes back, alone and as a field of a message; what has no escape character stays as it is.
+/// Input: a header that declares the delimiters, and a text.
+pub(crate) fn escapes(input: &[u8]) {
+    let (header, text) = head_and_rest(input);
+    let Ok(message) = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()) else { return };
+    let (separators, text) = (message.separators(), String::from_utf8_lossy(text));
+    let meant = unescape(&text, &separators);
+    assert!(meant.len() <= text.len() * 20);
+    if separators.escape == Separators::UNUSED || !text.contains(separators.escape as char) {
+        assert_eq!(meant, text);
+    }
+    let escaped = escape(&text, &separators);
+    assert!(!escaped.bytes().any(|byte| byte < b' ' || byte == separators.field || byte == separators.component));
+    if separators.escape == Separators::UNUSED {
+        return;
+    }
+    assert_eq!(unescape(&escaped, &separators), text);
+    let line =
+        [b"MSH".as_slice(), &[separators.field], message.segment_at(0).unwrap().field(2).raw(), b"\rZZ1"].concat();
+    let sent = [&line[..], &[separators.field], escaped.as_bytes(), b"\r"].concat();
+    let message = Message::parse(sent.into(), &ParseOptions::default()).unwrap();
+    let value = message.segment_at(1).unwrap().field(1);
+    assert!(value.is_null() || value.text() == text, "{:?}", value.raw().escape_ascii());
+}
+
+/// A timestamp reads back as it was, its FHIR forms are valid, and it lies within every shorter form of itself; two are
+/// in the order of their parts. Input: a line for each.
+pub(crate) fn timestamps(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let times: Vec<Timestamp> = text.lines().filter_map(|line| Timestamp::parse(line).ok()).collect();
+    let (utc, london) = (Zone::utc(), Zone::named("Europe/London").unwrap());
+    for time in &times {
+        assert_eq!(Timestamp::parse(&time.to_string()).as_ref(), Ok(time));
+        for zone in [&utc, &london] {
+            let instant = time.fhir_instant(zone);
+            assert_eq!(instant.len(), "2024-04-03T09:30:00.000Z".len(), "{instant}");
+            let read: jiff::civil::DateTime = instant.trim_end_matches('Z').parse().unwrap();
+            assert!((1..=9999).contains(&read.year()));
+            let typed = time.fhir_date_time(zone);
+            assert!(time.precision() < Precision::Minute || typed.parse::<jiff::civil::DateTime>().is_ok(), "{typed}");
+        }
+        let shorter = [
+            (Precision::Year, 366 * 86_400, Timestamp { month: None, ..*time }),
+            (Precision::Month, 31 * 86_400, *time),
+            (Precision::Day, 86_400, *time),
+            (Precision::Hour, 3_600, *time),
+            (Precision::Minute, 60, *time),
+            (Precision::Second, 1, *time),
+        ];
+        for (precision, seconds, mut short) in shorter {
+            let keep = |wanted| precision >= wanted;
+            short.month = time.month.filter(|_| keep(Precision::Month));
+            short.day = time.day.filter(|_| keep(Precision::Day));
+            short.hour = time.hour.filter(|_| keep(Precision::Hour));
+            short.minute = time.minute.filter(|_| keep(Precision::Minute));
+            short.second = time.second.filter(|_| keep(Precision::Second));
+            short.fraction = None;
+            let behind = time.instant(&utc) - short.instant(&utc);
+            assert!((0..seconds * 1_000_000).contains(&behind), "{time} lies {behind} µs behind {short}");
+        }
+    }
+    let parts = |t: &Timestamp| {
+        let date = (t.year, t.month.unwrap_or(1), t.day.unwrap_or(1));
+        let time = (t.hour.unwrap_or(0), t.minute.unwrap_or(0), t.second.unwrap_or(0));
+        (date, time, t.fraction.map_or(0, |fraction| fraction.nanos / 1_000_000))
+    };
+    // An offset may lead out of the calendar, where all instants are one.
+    let inside: Vec<&Timestamp> = times.iter().filter(|time| (2..9999).contains(&time.year)).collect();
+    for pair in inside.windows(2).filter(|pair| pair[0].offset_minutes == pair[1].offset_minutes) {
+        let ordered = pair[0].instant(&utc).cmp(&pair[1].instant(&utc));
+        assert_eq!(ordered, parts(pair[0]).cmp(&parts(pair[1])), "{} {}", pair[0], pair[1]);
+    }
+    let number = input.iter().take(8).fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
+    fhir_instant_from_micros(number);
+}
+
+/// Decoding keeps every character: one for each byte that is not UTF-8, and none that means "lost". A label that is
+/// known has a name that means the same. Input: a label, and bytes in that character set.
+pub(crate) fn charset(input: &[u8]) {
+    let (label, bytes) = head_and_rest(input);
+    let charset = Charset::from_msh18(&String::from_utf8_lossy(label)).unwrap_or(Charset::Utf8);
+    assert_eq!(Charset::from_msh18(&charset.name()), Some(charset));
+    let (text, contradicted) = charset.decode(bytes);
+    charset.encode(&text);
+    if charset == Charset::Utf16 {
+        return assert!(contradicted || bytes.len() % 2 == 0, "half a character is told");
+    }
+    if let Ok(valid) = std::str::from_utf8(bytes) {
+        return assert_eq!(text, valid);
+    }
+    let kept: usize = match charset {
+        Charset::Utf8 | Charset::Ascii => {
+            bytes.utf8_chunks().map(|chunk| chunk.valid().chars().count() + chunk.invalid().len()).sum()
+        }
+        _ => bytes.len(),
+    };
+    assert_eq!(text.chars().count(), kept);
+    let lost = |text: &str| text.matches('\u{FFFD}').count();
+    let sent = match charset {
+        Charset::Utf8 | Charset::Ascii => bytes.utf8_chunks().map(|chunk| lost(chunk.valid())).sum(),
+        _ => 0,
+    };
+    assert_eq!(lost(&text), sent, "no character is given up");
+}
+
+/// Messages are cut at their MSH lines and keep every byte of theirs: between them stand blank lines, framing and
+/// envelopes alone. A message is its own only message.
+pub(crate) fn batch(input: &[u8]) {
+    let batch = Bytes::copy_from_slice(input);
+    let messages: Vec<Bytes> = split_batch(batch.clone()).collect();
+    let mut at = 0;
+    for (n, message) in messages.iter().enumerate() {
+        let from = offset(message, &batch);
+        between(&batch[at..from], n == 0);
+        at = from + message.len();
+        let whole = message.ends_with(b"\r") || message.ends_with(b"\n") || batch.get(at).is_none_or(|&b| b == 0x1C);
+        assert!(whole, "the last line is kept to its end");
+        assert!(message.starts_with(b"MSH"));
+        assert!(split_batch(message.clone()).eq([message.clone()]));
+    }
+    between(&batch[at..], messages.is_empty());
+}
+
+/// What stands before, between and behind messages: nothing but blanks and framing, up to an envelope's line.
+fn between(bytes: &[u8], first: bool) {
+    for line in bytes.split(|&b| b == b'\r' || b == b'\n') {
+        let lead = line.iter().take_while(|&&b| b <= b' ' || b"\xEF\xBB\xBF".contains(&b)).count();
+        let line = &line[lead..];
+        let header = line.starts_with(b"MSH") && line.get(3).is_some_and(u8::is_ascii_punctuation);
+        assert!(!header, "a message is left out");
+        if !line.is_empty() && !first {
+            let envelope = [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| line.starts_with(*name));
+            assert!(envelope, "{:?} is left out", line.escape_ascii().to_string());
+            return;
+        }
+    }
+}
+
+/// A batch with its envelope: no line of content is left out, and the answer carries every answer.
+pub(crate) fn enveloped(input: &[u8]) {
+    let whole = Bytes::copy_from_slice(input);
+    let Some(batch) = Batch::read(whole.clone()) else { return };
+    let messages: Vec<Bytes> = batch.messages().collect();
+    let mut at = 0;
+    for message in &messages {
+        let from = offset(message, &whole);
+        assert!(from >= at, "messages come in their order");
+        between(&whole[at..from], false);
+        at = from + message.len();
+    }
+    let answers: Vec<Bytes> = (0..messages.len()).map(|n| Bytes::from(format!("MSH|{n}\r"))).collect();
+    let answer = batch.acknowledge(&answers, 0);
+    let carried = split_batch(Bytes::from(answer)).filter(|one| answers.contains(one)).count();
+    assert_eq!(carried, messages.len());
+    assert!(batch.findings().len() <= input.len());
+}
+
+/// An envelope gives one message that is not blank, or says why not; what is wrapped comes out again.
+pub(crate) fn soap(input: &[u8]) {
+    if let Ok(message) = soap::message_of(input) {
+        assert!(!message.trim().is_empty());
+    }
+    // XML has no control characters, and its readers make one LF of a CR LF.
+    let text = String::from_utf8_lossy(input).replace(|c: char| c.is_control() && c != '\r', " ");
+    if text.trim().is_empty() || text.contains(['\u{FFFE}', '\u{FFFF}']) {
+        return;
+    }
+    let call = soap::answer(&text).replace("ns2:acceptMessageResponse", "ns2:acceptMessage");
+    let call = call.replace("<return>", "<arg0>").replace("</return>", "</arg0>");
+    assert_eq!(soap::message_of(call.as_bytes()).as_deref(), Ok(text.as_str()));
+}

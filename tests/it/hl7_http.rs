@@ -1,0 +1,174 @@
+//! Messages over HTTP: ER7 and the SOAP envelope of hl7-api 1.2, with credentials.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::process::Process;
+
+/// SHA-256 of `a long password`.
+const DIGEST: &str = "57d97be35f73c41156e93e6617bce1fdb8bd07132a96a844b6f5d3329189d69b";
+
+const PERSON: &str = "PID|||9434765919^^^NHS^NH||Smith^John||19700101|M\r";
+
+fn message(id: &str, event: &str, rest: &str) -> String {
+    format!("MSH|^~\\&|PAS|X|FAIRWAY|PHR|20260102101112||{event}|{id}|P|2.4\r{rest}")
+}
+
+fn start(credentials: &str) -> (tempfile::TempDir, Process) {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start_with(folder.path(), |text| {
+        let text = text.replace("\"test-range\"", "\"any\"");
+        text.replace("  # Patient numbers of this organisation", &format!("{credentials}\n  # Patient numbers"))
+    });
+    (folder, process)
+}
+
+fn credential(user: &str, team: &str) -> String {
+    let team = if team.is_empty() { String::new() } else { format!("team = \"{team}\"\n") };
+    format!("[[organisation.credential]]\nuser = \"{user}\"\npassword-sha256 = \"{DIGEST}\"\n{team}")
+}
+
+/// Status, head and body.
+fn request(process: &Process, first: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(process.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut head =
+        format!("{first} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(&[head.as_bytes(), b"\r\n", body].concat()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+}
+
+const ER7: (&str, &str) = ("Content-Type", "application/hl7-v2; charset=utf-8");
+const XML: (&str, &str) = ("Content-Type", "text/xml; charset=utf-8");
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+fn envelope(message: &str) -> String {
+    format!(
+        "<soapenv:Envelope xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
+         xmlns:wss=\"http://wsssl.hl7api.patientsknowbest.com/\"><soapenv:Header/><soapenv:Body><wss:acceptMessage>\
+         <arg0><![CDATA[{message}]]></arg0></wss:acceptMessage></soapenv:Body></soapenv:Envelope>"
+    )
+}
+
+#[test]
+fn er7_by_post_is_answered_as_over_mllp() {
+    let (_folder, process) = start("");
+    let post = |path: &str, headers: &[(&str, &str)], body: &str| {
+        request(&process, &format!("POST {path}"), headers, body.as_bytes())
+    };
+    let (status, head, body) = post("/sandbox/hl7/demographics", &[ER7], &message("H1", "ADT^A28", PERSON));
+    assert_eq!(status, 200, "{body}");
+    assert!(head.to_lowercase().contains("content-type: application/hl7-v2"), "{head}");
+    assert!(body.contains("MSA|AA|H1\r"), "{body}");
+    assert_eq!(process.reader().records_of(None, "9434765919").unwrap().len(), 1);
+    // The feed of the address takes its own kinds of message only; what it does not take is kept all the same.
+    let (status, _, body) = post("/sandbox/hl7/pathology", &[ER7], &message("H2", "ADT^A28", PERSON));
+    assert_eq!(status, 200);
+    assert!(body.contains("MSA|AR|H2|Parsing or validation error: MSH-9"), "{body}");
+    let batch =
+        format!("BHS|^~\\&|PAS\r{}{}BTS|2\r", message("H3", "ADT^A28", PERSON), message("H4", "ADT^A31", PERSON));
+    let (_, _, body) = post("/sandbox/hl7/demographics", &[ER7], &batch);
+    assert!(body.contains("MSA|AA|H3\r") && body.contains("MSA|AA|H4\r") && body.ends_with("BTS|2\r"), "{body}");
+    let (status, _, body) = post("/sandbox/hl7/demographics", &[ER7], "not a message");
+    assert_eq!(status, 200);
+    assert!(body.contains("MSA|AE|"), "{body}");
+    assert_eq!(process.messages().len(), 5);
+    assert_eq!(post("/sandbox/hl7/nothing", &[ER7], "x").0, 404);
+    // Nothing listens in production, so nothing is taken there either.
+    assert_eq!(post("/production/hl7/demographics", &[ER7], "x").0, 404);
+    assert_eq!(post("/sandbox/hl7/demographics", &[("Content-Type", "text/plain")], "x").0, 415);
+    assert_eq!(post("/sandbox/hl7/demographics", &[], "x").0, 415);
+    assert_eq!(request(&process, "GET /sandbox/hl7/demographics", &[], b"").0, 405);
+    let long = "x".repeat(200 * 1024 * 1024);
+    assert_eq!(post("/sandbox/hl7/demographics", &[ER7], &long[..10]).0, 200);
+    let mut stream = TcpStream::connect(process.http).unwrap();
+    let head = "POST /sandbox/hl7/demographics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/hl7-v2\r\n\
+                Content-Length: 209715200\r\nConnection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+}
+
+#[test]
+fn the_soap_envelope_is_taken_with_its_credentials() {
+    let (_folder, process) = start(&format!("{}{}", credential("pas", ""), credential("renal", "RTST-RENAL")));
+    let call = |user: &str, password: &str, body: &str| {
+        let authorization = basic(user, password);
+        let headers = [XML, ("Authorization", authorization.as_str())];
+        request(&process, "POST /sandbox/services/hl7", &headers, body.as_bytes())
+    };
+    // As an XML reader of the sender's leaves it: line ends are LF.
+    let a28 = message("S1", "ADT^A28", PERSON).replace('\r', "\n");
+    for (user, password) in [("pas", "wrong"), ("nobody", "a long password"), ("", "")] {
+        let (status, head, body) = call(user, password, &envelope(&a28));
+        assert_eq!(status, 401, "{body}");
+        assert!(head.to_lowercase().contains("www-authenticate: basic"), "{head}");
+    }
+    let (status, head, body) = call("pas", "a long password", &envelope(&a28));
+    assert_eq!(status, 200, "{body}");
+    assert!(head.to_lowercase().contains("content-type: text/xml"), "{head}");
+    assert!(body.contains("acceptMessageResponse") && body.contains("&#13;MSA|AA|S1&#13;</return>"), "{body}");
+    let record = process.reader().records_of(None, "9434765919").unwrap()[0];
+    let teams = |process: &Process| {
+        let path = format!("GET /sandbox/fhir/CareTeam?patient={record}&status=active");
+        request(process, &path, &[], b"").2.matches("\"resourceType\":\"CareTeam\"").count()
+    };
+    assert_eq!(teams(&process), 1);
+    // A rejection is an answer, not a fault, and has the plain form of hl7-api 1.5.
+    let bad = message("S2", "ADT^A28", &PERSON.replace("9434765919", "9434765910")).replace("|2.4", "|2.5");
+    let (status, _, body) = call("pas", "a long password", &envelope(&bad));
+    assert_eq!(status, 200);
+    assert!(body.contains("MSA|AR|S2|Parsing or validation error: PID-3") && !body.contains("ERR|"), "{body}");
+    // A team's credential makes that team the creating one.
+    let (_, _, body) = call("renal", "a long password", &envelope(&message("S3", "ADT^A31", PERSON)));
+    assert!(body.contains("MSA|AA|S3"), "{body}");
+    assert_eq!(teams(&process), 2);
+    for broken in ["", "<a>", "<!DOCTYPE x><a/>", &envelope("")] {
+        let (status, _, body) = call("pas", "a long password", broken);
+        assert_eq!(status, 500, "{broken}");
+        assert!(body.contains("<faultstring>"), "{body}");
+    }
+    // With credentials configured, ER7 needs them too.
+    let er7 = message("S4", "ADT^A28", PERSON);
+    assert_eq!(request(&process, "POST /sandbox/hl7/demographics", &[ER7], er7.as_bytes()).0, 401);
+    let authorization = basic("pas", "a long password");
+    let headers = [ER7, ("Authorization", authorization.as_str())];
+    assert_eq!(request(&process, "POST /sandbox/hl7/demographics", &headers, er7.as_bytes()).0, 200);
+    let (status, _, body) = request(&process, "GET /sandbox/services/hl7?wsdl", &[], b"");
+    assert_eq!(status, 200);
+    assert!(body.contains("location=\"http://localhost/sandbox/services/hl7\""), "{body}");
+    assert_eq!(request(&process, "GET /sandbox/services/hl7", &[], b"").0, 405);
+    let log = process.log();
+    assert!(!log.contains("long password") && !log.contains(DIGEST) && !log.contains("9434765919"), "{log}");
+}
+
+#[test]
+fn a_stop_answers_what_was_handed_over_and_takes_no_more() {
+    let (_folder, mut process) = start("");
+    let mut slow = TcpStream::connect(process.http).unwrap();
+    // A body that never ends does not hold up the stop.
+    let head = "POST /sandbox/hl7/demographics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/hl7-v2\r\n\
+                Content-Length: 1000\r\n\r\nMSH|";
+    slow.write_all(head.as_bytes()).unwrap();
+    let body = message("Z1", "ADT^A28", PERSON);
+    assert_eq!(request(&process, "POST /sandbox/hl7/demographics", &[ER7], body.as_bytes()).0, 200);
+    let started = std::time::Instant::now();
+    assert_eq!(process.terminate(), Some(0), "{}", process.log());
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_eq!(process.messages().len(), 1);
+}
