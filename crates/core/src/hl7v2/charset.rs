@@ -2,14 +2,23 @@
 //!
 //! Decoding never fails and never loses a byte. Where the label lies, the bytes win: valid
 //! UTF-8 is read as UTF-8 whatever the label says, and what is not UTF-8 under a UTF-8 label
-//! is read as Windows-1252. It never decides about a message: the caller keeps the flag.
+//! is read as Windows-1252, as is a byte that a one-byte set has no character for. It never
+//! decides about a message: the caller keeps the flag.
 
 use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
-/// What a decoder writes for a byte that it knows no character for.
-const LOST: char = '\u{FFFD}';
+/// The bytes beyond ASCII.
+const UPPER_BYTES: [u8; 128] = {
+    let mut bytes = [0; 128];
+    let mut at = 0;
+    while at < 128 {
+        bytes[at] = 0x80 + at as u8;
+        at += 1;
+    }
+    bytes
+};
 
 /// A character set that HL7 table 0211 (or a sender's own habit) names in MSH-18.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,9 +51,20 @@ impl Charset {
         Some(match name.as_str() {
             "ASCII" | "USASCII" | "ISOIR6" => Self::Ascii,
             "UNICODEUTF8" | "UTF8" | "UNICODE" => Self::Utf8,
-            "UNICODEUTF16" | "UTF16" => Self::Utf16,
+            "UNICODEUTF16" | "UTF16" | "UTF16BE" | "UTF16LE" => Self::Utf16,
             "WINDOWS1252" | "CP1252" | "WIN1252" | "1252" | "ANSI" => Self::Windows1252,
-            "LATIN1" => Self::Latin1,
+            // The registration numbers of the upper halves, as DICOM names the sets.
+            "LATIN1" | "ISOIR100" => Self::Latin1,
+            "ISOIR101" => Self::Iso8859(2),
+            "ISOIR109" => Self::Iso8859(3),
+            "ISOIR110" => Self::Iso8859(4),
+            "ISOIR144" => Self::Iso8859(5),
+            "ISOIR127" => Self::Iso8859(6),
+            "ISOIR126" => Self::Iso8859(7),
+            "ISOIR138" => Self::Iso8859(8),
+            "ISOIR148" => Self::Iso8859(9),
+            "ISOIR166" => Self::Iso8859(11),
+            "ISOIR203" => Self::Iso8859(15),
             _ => {
                 let part = name.strip_prefix("ISO").unwrap_or(&name);
                 match part.strip_prefix("8859")?.parse().ok()? {
@@ -81,7 +101,7 @@ impl Charset {
                 [0xFE, 0xFF, bytes @ ..] | bytes => encoding_rs::UTF_16BE.decode_without_bom_handling(bytes),
             };
         }
-        if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Some(text) = self.seen_as_utf8(bytes) {
             return (Cow::Borrowed(text), *self != Self::Utf8 && !text.is_ascii());
         }
         match self {
@@ -100,12 +120,53 @@ impl Charset {
                 if !holes {
                     return (text, false);
                 }
-                // One character for each byte in both; Windows-1252 has no holes.
-                let (filling, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(bytes);
-                let filled = text.chars().zip(filling.chars()).map(|(c, filling)| if c == LOST { filling } else { c });
-                (Cow::Owned(filled.collect()), true)
+                let upper = self.upper_half();
+                let character = |&byte: &u8| match byte.checked_sub(0x80) {
+                    Some(at) => upper[usize::from(at)],
+                    None => char::from(byte),
+                };
+                (Cow::Owned(bytes.iter().map(character).collect()), true)
             }
         }
+    }
+
+    /// The bytes as UTF-8 when they are that, whatever the label says.
+    ///
+    /// In Cyrillic, Arabic, Greek, Hebrew and Thai two letters in a row can by chance be one
+    /// character of UTF-8 (`ТА` in 8859/5 is the degree sign); there only a byte of 80 to 9F, which
+    /// is no letter in those sets, proves UTF-8.
+    pub(super) fn seen_as_utf8<'b>(&self, bytes: &'b [u8]) -> Option<&'b str> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let proven = match self {
+            Self::Iso8859(5..=8 | 11) => text.is_ascii() || bytes.iter().any(|byte| (0x80..0xA0).contains(byte)),
+            Self::Ascii | Self::Utf8 | Self::Utf16 | Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => true,
+        };
+        proven.then_some(text)
+    }
+
+    /// Where the first byte stands that this one-byte set has no character for.
+    pub(super) fn first_hole(&self, bytes: &[u8]) -> Option<usize> {
+        let given = self.given_half();
+        bytes.iter().position(|byte| byte.checked_sub(0x80).is_some_and(|at| given[usize::from(at)].is_none()))
+    }
+
+    /// The characters of bytes 80 to FF in a one-byte set, `None` for a hole.
+    fn given_half(&self) -> [Option<char>; 128] {
+        let (text, _) = self.one_byte().decode_without_bom_handling(&UPPER_BYTES);
+        let mut characters = text.chars();
+        std::array::from_fn(|_| characters.next().filter(|&c| c != char::REPLACEMENT_CHARACTER))
+    }
+
+    /// The characters of bytes 80 to FF in a one-byte set, each another one. A hole is filled from Windows-1252, which has
+    /// none; where the set has that character for another byte (`×` in 8859/8), from U+F780 to U+F7FF, as WHATWG's
+    /// `x-user-defined` does. So [`encode`](Self::encode) gives every byte back.
+    fn upper_half(&self) -> [char; 128] {
+        let given = self.given_half();
+        let filling = Self::Windows1252.given_half();
+        std::array::from_fn(|at| {
+            let private = || char::from_u32(0xF780 + at as u32).unwrap_or_default();
+            given[at].or(filling[at].filter(|c| !given.contains(&Some(*c)))).unwrap_or_else(private)
+        })
     }
 
     /// Bytes of `text` in this set; `?` for each character that the set has not.
@@ -119,13 +180,13 @@ impl Charset {
             Self::Utf8 | Self::Utf16 => Cow::Borrowed(text.as_bytes()),
             Self::Ascii => Cow::Owned(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()),
             Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
-                let mut bytes = Vec::with_capacity(text.len());
-                let mut one = [0u8; 4];
-                for c in text.chars() {
-                    let (encoded, _, unmappable) = self.one_byte().encode(c.encode_utf8(&mut one));
-                    if unmappable { bytes.push(b'?') } else { bytes.extend_from_slice(&encoded) }
-                }
-                Cow::Owned(bytes)
+                let upper = self.upper_half();
+                let byte = |c: char| match upper.iter().position(|&known| known == c) {
+                    _ if c.is_ascii() => c as u8,
+                    Some(at) => UPPER_BYTES[at],
+                    None => b'?',
+                };
+                Cow::Owned(text.chars().map(byte).collect())
             }
         }
     }
@@ -158,6 +219,7 @@ pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn labels() {
@@ -213,5 +275,68 @@ mod tests {
         assert_eq!(utf16_to_utf8(b"M\0S\0H\0"), Some(("MSH".into(), false)));
         assert_eq!(utf16_to_utf8(b"M\0S\0H\0|"), Some(("MSH\u{FFFD}".into(), true)));
         assert_eq!(utf16_to_utf8(b"MSH|"), None);
+    }
+
+    #[test]
+    fn utf16_that_is_broken_is_told() {
+        assert_eq!(utf16_to_utf8(b"\xFF\xFEM\0S\0H\0"), Some(("MSH".into(), false)));
+        // A lone high surrogate, a lone low one.
+        assert_eq!(utf16_to_utf8(b"M\0S\0\x3D\xD8H\0"), Some(("MS\u{FFFD}H".into(), true)));
+        assert_eq!(utf16_to_utf8(b"M\0S\0H\0\0\xDC"), Some(("MSH\u{FFFD}".into(), true)));
+    }
+
+    #[test]
+    fn holes_come_back() {
+        // 8859/7 has no character at AE, D2 and FF; 8859/8 has × at AA and nothing at D7, where Windows-1252 has it.
+        assert_eq!(Charset::Iso8859(7).decode(b"\xE1\xD2\xAE"), ("αÒ®".into(), true));
+        assert_eq!(Charset::Iso8859(8).decode(b"\xAA\xD7"), ("×\u{F7D7}".into(), true));
+        assert_eq!(Charset::Iso8859(3).first_hole(b"ok\xA5"), Some(2));
+        assert_eq!(Charset::Latin1.first_hole(b"\x81\xA5"), None);
+    }
+
+    #[test]
+    fn letters_that_look_like_utf8() {
+        assert_eq!(Charset::Iso8859(5).decode(b"\xC2\xB0"), ("ТА".into(), false));
+        assert_eq!(Charset::Iso8859(5).decode("Тата".as_bytes()), ("Тата".into(), true));
+        assert_eq!(Charset::Iso8859(11).decode(b"\xC3\xA9"), ("รฉ".into(), false));
+        assert_eq!(Charset::Latin1.decode(b"\xC3\xA9"), ("é".into(), true));
+    }
+
+    fn one_byte_sets() -> impl Iterator<Item = Charset> {
+        let parts = (2..=16).filter(|part| *part != 12).map(Charset::Iso8859);
+        [Charset::Latin1, Charset::Windows1252].into_iter().chain(parts)
+    }
+
+    #[test]
+    fn every_byte_of_every_one_byte_set_comes_back() {
+        for charset in one_byte_sets() {
+            let bytes: Vec<u8> = (0..=255).collect();
+            let (text, _) = charset.decode(&bytes);
+            assert_eq!(text.chars().count(), 256, "{charset:?}");
+            assert_eq!(charset.encode(&text).as_ref(), bytes, "{charset:?}");
+        }
+    }
+
+    proptest! {
+        /// No bytes in any set are lost: they are the text's UTF-8, or the set gives them back, or (where no set fits)
+        /// each wrong byte is a character of its own.
+        #[test]
+        fn nothing_is_lost(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0xA0u8.., 0x20u8..0x7F], 0..60)) {
+            for charset in one_byte_sets() {
+                let (text, wrong) = charset.decode(&bytes);
+                prop_assert!(charset.encode(&text).as_ref() == bytes || (wrong && text.as_bytes() == bytes));
+            }
+            for charset in [Charset::Utf8, Charset::Ascii] {
+                let (text, wrong) = charset.decode(&bytes);
+                let valid: usize = bytes.utf8_chunks().map(|chunk| chunk.valid().chars().count()).sum();
+                let invalid: usize = bytes.utf8_chunks().map(|chunk| chunk.invalid().len()).sum();
+                prop_assert_eq!(text.chars().count(), valid + invalid);
+                prop_assert!(wrong || invalid == 0);
+            }
+            let (text, wrong) = Charset::Utf16.decode(&bytes);
+            let order: fn(u16) -> [u8; 2] = if bytes.starts_with(b"\xFF\xFE") { u16::to_le_bytes } else { u16::to_be_bytes };
+            let back: Vec<u8> = text.encode_utf16().flat_map(order).collect();
+            prop_assert!(wrong || bytes.ends_with(&back));
+        }
     }
 }

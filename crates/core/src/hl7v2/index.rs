@@ -5,6 +5,7 @@
 //! every limit. Linear in the message's length.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -12,6 +13,7 @@ use super::charset::{Charset, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
 use super::scan::Delimiters;
 use super::separators::Separators;
+use super::switch::CodeSet;
 
 /// A longer message is refused, in bytes; offsets are 32 bits wide.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
@@ -23,6 +25,8 @@ pub const FIELDS_MAX_DEFAULT: usize = 4_000_000;
 pub const FIELDS_PER_SEGMENT_MAX: usize = u16::MAX as usize - 1;
 /// Most warnings kept for one message; later ones are not recorded.
 pub const WARNINGS_MAX: usize = 100;
+/// Most repetitions of MSH-18 that are looked at.
+const SWITCHABLE_MAX: usize = 16;
 
 /// How to read messages of one feed.
 #[derive(Debug, Clone)]
@@ -49,6 +53,8 @@ pub(super) struct MessageIndex {
     pub(super) bytes: Bytes,
     pub(super) separators: Separators,
     pub(super) charset: Charset,
+    /// The sets between which escape sequences switch; empty unless MSH-18 repeats.
+    pub(super) switchable: Vec<CodeSet>,
     pub(super) segments: Vec<SegmentIndex>,
     /// Starts of all pieces between field separators but the first of each segment.
     pub(super) fields: Vec<u32>,
@@ -75,7 +81,7 @@ impl MessageIndex {
             return refuse(ParseErrorKind::TooLong, MESSAGE_BYTES_MAX);
         }
         let mut warnings = Vec::new();
-        let bytes = match utf16_to_utf8(&bytes) {
+        let (bytes, from_utf16) = match utf16_to_utf8(&bytes) {
             Some((text, broken)) => {
                 warnings.push(Warning { code: WarningCode::Utf16, offset: 0 });
                 if broken {
@@ -84,9 +90,9 @@ impl MessageIndex {
                         offset: text.find('\u{FFFD}').unwrap_or(0),
                     });
                 }
-                Bytes::from(text)
+                (Bytes::from(text), true)
             }
-            None => bytes,
+            None => (bytes, false),
         };
         let start = skip_leading(&bytes, &mut warnings);
         let end = skip_trailing(&bytes, start, &mut warnings);
@@ -113,8 +119,22 @@ impl MessageIndex {
         };
         builder.lines(start)?;
         let Builder { segments, fields, mut warnings, .. } = builder;
-        let charset = charset(&bytes, &separators, &segments, &fields, options, &mut warnings);
-        Ok(Self { bytes, separators, charset, segments, fields, warnings })
+        let msh18 = msh18(&segments, &fields);
+        let (declared, switchable) = declared(&bytes[msh18.clone()], msh18.start, &separators, &mut warnings);
+        let charset = match from_utf16 {
+            true => Charset::Utf8,
+            false => {
+                let mut found = Vec::new();
+                let charset = settled(declared.unwrap_or(options.default_charset), &bytes, &mut found);
+                // Bytes of a set that the text switches to are not the first set's.
+                let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
+                if switchable.is_empty() || !(switches(b'C') || switches(b'M')) {
+                    warnings.extend(found);
+                }
+                charset
+            }
+        };
+        Ok(Self { bytes, separators, charset, switchable, segments, fields, warnings })
     }
 }
 
@@ -315,66 +335,76 @@ impl Builder<'_> {
     }
 }
 
-/// The character set that MSH-18 declares, corrected by what the bytes are.
-fn charset(
-    bytes: &[u8],
+/// Where MSH-18 stands: the 17th piece behind `MSH`, for MSH-1 is the separator itself. Empty when it is absent.
+fn msh18(segments: &[SegmentIndex], fields: &[u32]) -> Range<usize> {
+    let Some(header) = segments.first().filter(|header| header.fields_count >= 17) else {
+        return 0..0;
+    };
+    let end = if header.fields_count > 17 { fields[17] - 1 } else { header.end };
+    fields[16] as usize..end as usize
+}
+
+/// The set of the first repetition of MSH-18, when it names one, and the sets between which escape sequences switch.
+/// An unknown name is reported once.
+fn declared(
+    msh18: &[u8],
+    offset: usize,
     separators: &Separators,
-    segments: &[SegmentIndex],
-    fields: &[u32],
-    options: &ParseOptions,
     warnings: &mut Vec<Warning>,
-) -> Charset {
-    let mut warn = |code, offset| warnings.push(Warning { code, offset });
-    // MSH-18 is the 17th piece behind `MSH`, for MSH-1 is the separator itself.
-    let header = segments.first().copied();
-    let range = header.filter(|header| header.fields_count >= 17).map(|header| {
-        let start = fields[16] as usize;
-        let end = if header.fields_count > 17 { fields[17] as usize - 1 } else { header.end as usize };
-        start..end
+) -> (Option<Charset>, Vec<CodeSet>) {
+    let mut labels = msh18.split(|&byte| byte == separators.repetition).map(|repetition| {
+        let label = repetition.split(|&byte| byte == separators.component).next().unwrap_or_default();
+        // What is no text names nothing.
+        std::str::from_utf8(label).map_or("?", str::trim)
     });
-    let mut declared = options.default_charset;
-    if let Some(range) = range.filter(|range| !range.is_empty()) {
-        let offset = range.start;
-        // The first repetition is the message's set; further ones need switching escapes.
-        let first =
-            bytes[range].split(|&b| b == separators.repetition || b == separators.component).next().unwrap_or_default();
-        match std::str::from_utf8(first).ok().map(str::trim) {
-            Some("" | "\"\"") => {}
-            label => match label.and_then(Charset::from_msh18) {
-                Some(charset) => declared = charset,
-                None => warn(WarningCode::UnknownCharset, offset),
-            },
+    let is_empty = |label: &str| matches!(label, "" | "\"\"");
+    let first = labels.next().unwrap_or_default();
+    let set = Charset::from_msh18(first);
+    let mut unknown = set.is_none() && !is_empty(first);
+    let mut switchable: Vec<CodeSet> = Vec::new();
+    for label in labels.take(SWITCHABLE_MAX).filter(|label| !is_empty(label)) {
+        match CodeSet::of_label(label) {
+            Some(found) => switchable.push(found),
+            None => unknown = true,
         }
     }
-    // What is indexed is one byte wide by now, whatever the label.
-    if declared == Charset::Utf16 {
-        declared = Charset::Utf8;
+    if !switchable.is_empty() {
+        // The way back.
+        switchable.extend(set.map(CodeSet::OneByte));
+        switchable.push(CodeSet::OneByte(Charset::Ascii));
     }
+    if unknown {
+        warnings.push(Warning { code: WarningCode::UnknownCharset, offset });
+    }
+    (set, switchable)
+}
+
+/// The declared character set, corrected by what the bytes are.
+fn settled(declared: Charset, bytes: &[u8], warnings: &mut Vec<Warning>) -> Charset {
+    // What is indexed is one byte wide, whatever the label.
+    let declared = if declared == Charset::Utf16 { Charset::Utf8 } else { declared };
     if bytes.is_ascii() {
         return declared;
     }
-    match (std::str::from_utf8(bytes), declared) {
-        (Ok(_), Charset::Utf8) => Charset::Utf8,
-        (Ok(_), _) => {
+    let mut warn = |code, offset| warnings.push(Warning { code, offset });
+    match (declared, declared.seen_as_utf8(bytes).is_some()) {
+        (Charset::Utf8, true) => {}
+        (_, true) => {
             warn(WarningCode::MislabelledCharset, first_not_ascii(bytes));
-            Charset::Utf8
+            return Charset::Utf8;
         }
-        (Err(error), Charset::Utf8) => {
-            warn(WarningCode::InvalidCharacters, error.valid_up_to());
-            Charset::Utf8
+        (Charset::Utf8 | Charset::Utf16, false) => {
+            let valid = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+            warn(WarningCode::InvalidCharacters, valid);
         }
-        (Err(_), Charset::Ascii) => {
-            warn(WarningCode::InvalidCharacters, first_not_ascii(bytes));
-            Charset::Ascii
-        }
-        (Err(_), Charset::Iso8859(_)) => {
-            if declared.decode(bytes).1 {
-                warn(WarningCode::InvalidCharacters, first_not_ascii(bytes));
+        (Charset::Ascii, false) => warn(WarningCode::InvalidCharacters, first_not_ascii(bytes)),
+        (Charset::Latin1 | Charset::Windows1252 | Charset::Iso8859(_), false) => {
+            if let Some(offset) = declared.first_hole(bytes) {
+                warn(WarningCode::InvalidCharacters, offset);
             }
-            declared
         }
-        (Err(_), Charset::Latin1 | Charset::Windows1252 | Charset::Utf16) => declared,
     }
+    declared
 }
 
 fn first_not_ascii(bytes: &[u8]) -> usize {

@@ -35,6 +35,7 @@ mod segment;
 mod separators;
 pub mod soap;
 mod structure;
+mod switch;
 mod time;
 mod value;
 mod zone;
