@@ -7,30 +7,78 @@ use std::borrow::Cow;
 
 use super::charset::Charset;
 use super::separators::Separators;
+use super::switch::CodeSet;
 
-/// Most lines that one `\.sp n\`, and most blanks that one `\.in n\` or `\.ti n\`, can ask for.
-const LAYOUT_MAX: usize = 100;
+/// Most lines that one `\.sp n\`, and most blanks that one `\.in n\`, `\.ti n\` or `\.sk n\`, can ask for.
+pub(super) const LAYOUT_MAX: usize = 100;
 
-/// How much of the sender's page layout to keep.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
-    /// Line breaks only.
-    Lines,
-    /// Line breaks and indents.
-    Page,
+/// A stretch of a value, or what one of its escape sequences asks for.
+pub(super) enum Piece<'r> {
+    /// Bytes as typed.
+    Typed(&'r [u8]),
+    /// A delimiter, or a byte that `\X..\` spells.
+    Byte(u8),
+    /// Formatting.
+    Command(Command),
+    /// What follows is in another character set, up to the next delimiter.
+    Switch(CodeSet),
+}
+
+/// Formatting commands (HL7 v2 chapters 2.7.1 and 2.7.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// `\.br\` and `\.sp n\`: so many line ends.
+    Break(usize),
+    /// `\.ce\`: end the line and centre the next.
+    Centre,
+    /// `\.in n\`: the left margin from here on, in blanks.
+    Margin(i32),
+    /// `\.ti n\`: for one line, so many blanks more than the margin.
+    Indent(i32),
+    /// `\.sk n\`: so many blanks.
+    Skip(usize),
+    /// `\.fi\` and `\.nf\`: whether lines are wrapped.
+    Wrap(bool),
+    /// `\H\` and `\N\`: whether the text is highlighted.
+    Highlight(bool),
+}
+
+impl Command {
+    /// What is left of a command in a text without layout.
+    pub(super) fn append_plain(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Break(count) => out.extend(std::iter::repeat_n(b'\n', count)),
+            Self::Centre => out.push(b'\n'),
+            Self::Skip(count) => out.extend(std::iter::repeat_n(b' ', count)),
+            Self::Margin(_) | Self::Indent(_) | Self::Wrap(_) | Self::Highlight(_) => {}
+        }
+    }
 }
 
 /// Text with its escape sequences resolved; borrowed when there are none.
 ///
 /// - `\F\ \S\ \R\ \T\ \E\ \P\` become the message's delimiters,
 /// - `\X68C3A9\` becomes the bytes it spells, read as UTF-8,
-/// - `\.br\ \.sp n\ \.ce\` become line breaks; `\.in n\ \.ti n\ \.fi\ \.nf\ \H\ \N\` vanish,
+/// - `\.br\ \.sp n\ \.ce\` become line breaks, `\.sk n\` blanks; `\.in n\ \.ti n\ \.fi\ \.nf\ \H\ \N\` vanish,
 /// - `\Cxxyy\ \Mxxyyzz\ \Zxx\`, anything else and an escape character without partner stay as typed.
 pub fn unescape<'t>(text: &'t str, separators: &Separators) -> Cow<'t, str> {
-    match unescape_bytes(text.as_bytes(), separators, Layout::Lines) {
-        None => Cow::Borrowed(text),
-        Some(bytes) => Cow::Owned(Charset::Utf8.decode(&bytes).0.into_owned()),
+    if !has_mark(text.as_bytes(), separators) {
+        return Cow::Borrowed(text);
     }
+    let mut bytes = Vec::with_capacity(text.len());
+    pieces(text.as_bytes(), separators, &[], |piece| match piece {
+        Piece::Typed(typed) => bytes.extend_from_slice(typed),
+        Piece::Byte(byte) => bytes.push(byte),
+        Piece::Command(command) => command.append_plain(&mut bytes),
+        // None is declared.
+        Piece::Switch(_) => {}
+    });
+    Cow::Owned(Charset::Utf8.decode(&bytes).0.into_owned())
+}
+
+/// Whether there can be an escape sequence.
+pub(super) fn has_mark(raw: &[u8], separators: &Separators) -> bool {
+    separators.escape != Separators::UNUSED && memchr::memchr(separators.escape, raw).is_some()
 }
 
 /// `text` with every delimiter, escape character and control character that would break a
@@ -80,125 +128,127 @@ fn letter(byte: u8, separators: &Separators) -> Option<char> {
     }
 }
 
-/// `raw` with its escape sequences resolved, still in the message's character set;
-/// `None` when there are none.
-pub(super) fn unescape_bytes(raw: &[u8], separators: &Separators, layout: Layout) -> Option<Vec<u8>> {
+/// Gives `raw` piece by piece, its escape sequences resolved; `switchable` are the character sets that they may switch to.
+pub(super) fn pieces<'r>(
+    raw: &'r [u8],
+    separators: &Separators,
+    switchable: &[CodeSet],
+    mut sink: impl FnMut(Piece<'r>),
+) {
     let mark = separators.escape;
-    if mark == Separators::UNUSED {
-        return None;
-    }
-    let first = memchr::memchr(mark, raw)?;
-    let mut out = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    let mut next = Some(first);
-    // Every step consumes at least one escape character and looks no further than the next one.
-    while let Some(open) = next {
-        let (before, from_mark) = rest.split_at(open);
-        out.extend_from_slice(before);
-        let body = &from_mark[1..];
+    let mut open = match mark {
+        Separators::UNUSED => None,
+        mark => memchr::memchr(mark, raw),
+    };
+    // Every step passes at least one escape character and looks no further than the next one.
+    while let Some(at) = open {
+        let body = &rest[at + 1..];
         let close = memchr::memchr(mark, body);
-        match close {
-            Some(end) if resolve(&body[..end], separators, layout, &mut out) => {
-                rest = &body[end + 1..];
-                next = memchr::memchr(mark, rest);
-            }
-            _ => {
-                out.push(mark);
-                rest = body;
-                next = close;
-            }
+        let found = close.and_then(|end| resolve(&body[..end], separators, switchable).map(|found| (end, found)));
+        let Some((end, found)) = found else {
+            // As typed, the mark included; the next mark may open a sequence.
+            let passed = close.map_or(rest.len(), |end| at + 1 + end);
+            sink(Piece::Typed(&rest[..passed]));
+            rest = &rest[passed..];
+            open = close.map(|_| 0);
+            continue;
+        };
+        sink(Piece::Typed(&rest[..at]));
+        match found {
+            Found::Delimiter(byte) => sink(Piece::Byte(byte)),
+            Found::Hex(digits) => digits.chunks_exact(2).for_each(|pair| sink(Piece::Byte(spelt(pair)))),
+            Found::Command(command) => sink(Piece::Command(command)),
+            Found::Switch(set) => sink(Piece::Switch(set)),
         }
+        rest = &body[end + 1..];
+        open = memchr::memchr(mark, rest);
     }
-    out.extend_from_slice(rest);
-    Some(out)
+    sink(Piece::Typed(rest));
 }
 
 /// The first sequence of `raw` that stays as typed because it is none we know, its escape characters included; an escape
 /// character without partner stands alone.
-pub(super) fn first_unknown<'r>(raw: &'r [u8], separators: &Separators) -> Option<&'r [u8]> {
+pub(super) fn first_unknown<'r>(raw: &'r [u8], separators: &Separators, switchable: &[CodeSet]) -> Option<&'r [u8]> {
     let mark = separators.escape;
     if mark == Separators::UNUSED {
         return None;
     }
-    let (mut rest, mut resolved) = (raw, Vec::new());
+    let mut rest = raw;
     loop {
         rest = &rest[memchr::memchr(mark, rest)?..];
         let Some(end) = memchr::memchr(mark, &rest[1..]) else {
             return rest.get(..1);
         };
         let (sequence, behind) = rest.split_at(end + 2);
-        resolved.clear();
-        if !resolve(&sequence[1..=end], separators, Layout::Lines, &mut resolved) {
+        if resolve(&sequence[1..=end], separators, switchable).is_none() {
             return Some(sequence);
         }
         rest = behind;
     }
 }
 
-/// Appends what one sequence stands for; `false` (and nothing appended) when it is unknown.
-fn resolve(body: &[u8], separators: &Separators, layout: Layout, out: &mut Vec<u8>) -> bool {
-    match body {
-        b"F" => out.push(separators.field),
-        b"S" => out.push(or(separators.component, b'^')),
-        b"T" => out.push(or(separators.subcomponent, b'&')),
-        b"R" => out.push(or(separators.repetition, b'~')),
-        b"E" => out.push(separators.escape),
-        b"P" => out.push(separators.truncation.unwrap_or(b'#')),
-        // Highlighting has no place in plain text.
-        b"H" | b"N" => {}
-        [b'X' | b'x', digits @ ..] => return hex(digits, out),
-        [b'.', command @ ..] => return format_command(command, layout, out),
-        _ => return false,
-    }
-    true
+/// What one sequence stands for.
+enum Found<'r> {
+    Delimiter(u8),
+    /// Pairs of hexadecimal digits.
+    Hex(&'r [u8]),
+    Command(Command),
+    Switch(CodeSet),
+}
+
+/// What the sequence of this body stands for; `None` when it is unknown.
+fn resolve<'r>(body: &'r [u8], separators: &Separators, switchable: &[CodeSet]) -> Option<Found<'r>> {
+    Some(match body {
+        b"F" => Found::Delimiter(separators.field),
+        b"S" => Found::Delimiter(or(separators.component, b'^')),
+        b"T" => Found::Delimiter(or(separators.subcomponent, b'&')),
+        b"R" => Found::Delimiter(or(separators.repetition, b'~')),
+        b"E" => Found::Delimiter(separators.escape),
+        b"P" => Found::Delimiter(separators.truncation.unwrap_or(b'#')),
+        b"H" => Found::Command(Command::Highlight(true)),
+        b"N" => Found::Command(Command::Highlight(false)),
+        [b'X' | b'x', digits @ ..] => {
+            let pairs = !digits.is_empty() && digits.len().is_multiple_of(2);
+            return (pairs && digits.iter().all(u8::is_ascii_hexdigit)).then_some(Found::Hex(digits));
+        }
+        [b'.', command @ ..] => return format_command(command).map(Found::Command),
+        [b'C' | b'M', ..] => {
+            return CodeSet::of_escape(body).filter(|set| switchable.contains(set)).map(Found::Switch);
+        }
+        _ => return None,
+    })
 }
 
 fn or(declared: u8, standard: u8) -> u8 {
     if declared == Separators::UNUSED { standard } else { declared }
 }
 
-fn hex(digits: &[u8], out: &mut Vec<u8>) -> bool {
-    let even = digits.len().is_multiple_of(2);
-    if digits.is_empty() || !even || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return false;
-    }
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => digit - b'0',
-        letter => (letter | 0x20) - b'a' + 10,
-    };
-    out.extend(digits.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])));
-    true
+/// The byte that hexadecimal digits spell.
+fn spelt(digits: &[u8]) -> u8 {
+    digits.iter().fold(0, |byte, &digit| byte << 4 | char::from(digit).to_digit(16).unwrap_or(0) as u8)
 }
 
 /// Formatting commands of FT data (HL7 v2 chapter 2.7.3).
-fn format_command(command: &[u8], layout: Layout, out: &mut Vec<u8>) -> bool {
-    let Some((name, argument)) = command.split_at_checked(2) else {
-        return false;
-    };
-    let Ok(argument) = std::str::from_utf8(argument) else {
-        return false;
-    };
-    let argument = argument.trim();
-    let count = match argument.strip_prefix('+').unwrap_or(argument) {
+fn format_command(command: &[u8]) -> Option<Command> {
+    let (name, argument) = command.split_at_checked(2)?;
+    let argument = std::str::from_utf8(argument).ok()?.trim();
+    let number = match argument.strip_prefix('+').unwrap_or(argument) {
         "" => None,
-        digits => match digits.parse::<i32>() {
-            Ok(count) => Some(count),
-            Err(_) => return false,
-        },
+        digits => Some(digits.parse::<i32>().ok()?),
     };
-    let count = count.map(|count| (count.max(0) as usize).min(LAYOUT_MAX));
-    match (name.to_ascii_lowercase().as_slice(), count) {
-        (b"br", None) | (b"ce", _) => out.push(b'\n'),
-        (b"sp", count) => out.extend(std::iter::repeat_n(b'\n', count.unwrap_or(1).max(1))),
-        (b"in" | b"ti", count) => {
-            if layout == Layout::Page {
-                out.extend(std::iter::repeat_n(b' ', count.unwrap_or(0)));
-            }
-        }
-        (b"fi" | b"nf", None) => {}
-        _ => return false,
-    }
-    true
+    let count = number.map_or(1, |number| usize::try_from(number).unwrap_or(0).clamp(1, LAYOUT_MAX));
+    Some(match (name.to_ascii_lowercase().as_slice(), number) {
+        (b"br", None) => Command::Break(1),
+        (b"sp", _) => Command::Break(count),
+        (b"ce", _) => Command::Centre,
+        (b"in", number) => Command::Margin(number.unwrap_or(0)),
+        (b"ti", number) => Command::Indent(number.unwrap_or(0)),
+        (b"sk", _) => Command::Skip(count),
+        (b"fi", None) => Command::Wrap(true),
+        (b"nf", None) => Command::Wrap(false),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -219,12 +269,13 @@ mod tests {
         check(r"\H\bold\N\ plain", "bold plain");
         check(r"one\.br\two\.BR\three\.sp\four\.sp 2\five\.sp+3\six", "one\ntwo\nthree\nfour\n\nfive\n\n\nsix");
         check(r"\.in+4\a\.ti 2\b\.fi\c\.nf\d\.ce\e", "abcd\ne");
+        check(r"a\.sk3\b\.sk\c\.sp-2\d\.sp\\.sp\", "a   b c\nd\n\n");
     }
 
     #[test]
     fn the_first_unknown_sequence_is_found() {
         let check = |typed: &str| {
-            first_unknown(typed.as_bytes(), &Separators::STANDARD)
+            first_unknown(typed.as_bytes(), &Separators::STANDARD, &[])
                 .map(|found| String::from_utf8_lossy(found).into_owned())
         };
         assert_eq!(check(r"a\F\b\X0D\\.br\"), None);
@@ -279,12 +330,29 @@ mod tests {
         check(r"\.sp 99999999999999999999\", r"\.sp 99999999999999999999\");
     }
 
+    /// Any four or five different delimiters that MSH-1 and MSH-2 can declare.
+    fn any_separators() -> impl Strategy<Value = Separators> {
+        let marks: Vec<u8> = (b'!'..=b'~').filter(u8::is_ascii_punctuation).collect();
+        (proptest::sample::subsequence(marks, 6).prop_shuffle(), any::<bool>()).prop_map(|(marks, truncates)| {
+            let header = [b"MSH".as_slice(), &marks[..if truncates { 6 } else { 5 }], &marks[..1]].concat();
+            let (separators, _, regular) = Separators::of_header(&header).unwrap_or((Separators::STANDARD, 0, false));
+            assert!(regular && separators.truncation.is_some() == truncates, "{header:?}");
+            separators
+        })
+    }
+
     proptest! {
         #[test]
-        fn round_trip(text in any::<String>()) {
-            let separators = Separators { truncation: Some(b'#'), ..Separators::STANDARD };
+        fn round_trip(
+            text in prop_oneof![any::<String>(), "[!-/:-@\\[-`{-~FSTREXHN0D.br\r\n\u{0}-\u{1f}é]{0,40}"],
+            separators in any_separators(),
+        ) {
             let escaped = escape(&text, &separators).into_owned();
-            prop_assert!(!escaped.contains(['|', '^', '~', '&', '#', '\r', '\n', '\x0b', '\x1c']));
+            for byte in [separators.field, separators.component, separators.repetition, separators.subcomponent] {
+                prop_assert!(!escaped.as_bytes().contains(&byte));
+            }
+            prop_assert!(separators.truncation.is_none_or(|byte| !escaped.as_bytes().contains(&byte)));
+            prop_assert!(!escaped.contains(|c: char| c < ' '));
             prop_assert_eq!(unescape(&escaped, &separators), text.as_str());
         }
 

@@ -15,6 +15,7 @@ use super::index::{MessageIndex, ParseOptions};
 use super::path::Path;
 use super::segment::Segment;
 use super::separators::Separators;
+use super::switch::CodeSet;
 use super::value::Value;
 
 /// One message and the index over it. Cloning copies a pointer.
@@ -53,6 +54,11 @@ impl Message {
     /// are UTF-8 against the label.
     pub fn charset(&self) -> Charset {
         self.index.charset
+    }
+
+    /// The sets between which `\Cxxyy\` and `\Mxxyyzz\` switch.
+    pub(super) fn switchable(&self) -> &[CodeSet] {
+        &self.index.switchable
     }
 
     /// What was irregular, in no special order; at most [`WARNINGS_MAX`](super::WARNINGS_MAX).

@@ -25,6 +25,7 @@ mod error;
 mod escape;
 mod grammar;
 mod index;
+mod layout;
 mod location;
 mod message;
 pub mod mllp;

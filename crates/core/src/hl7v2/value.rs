@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::charset::Charset;
-use super::escape::{Layout, first_unknown, unescape_bytes};
+use super::escape::{Command, Piece, first_unknown, has_mark, pieces};
+use super::layout::Layout;
 use super::location::Location;
 use super::message::Message;
 use super::segment::{Segment, SegmentName};
 use super::separators::Separators;
+use super::switch::CodeSet;
 
 /// How deep a [`Value`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,7 +128,16 @@ impl<'m> Value<'m> {
     /// The whole slice as text: character set decoded, escape sequences resolved, delimiters of
     /// lower levels as typed (`A&E` survives). Empty for null. Borrows when nothing had to change.
     pub fn text(&self) -> Cow<'m, str> {
-        self.decoded(Layout::Lines)
+        if !self.has_escapes() {
+            return self.unescaped();
+        }
+        let mut text = String::new();
+        self.read(Commands::Plain, |part| match part {
+            Part::Text(part) if text.is_empty() => text = part,
+            Part::Text(part) => text.push_str(&part),
+            Part::Command(_) => {}
+        });
+        Cow::Owned(text)
     }
 
     /// [`text`](Self::text) without white space at both ends.
@@ -140,17 +151,40 @@ impl<'m> Value<'m> {
         }
     }
 
-    /// Formatted text (FT, TX): as [`text`](Self::text), with the sender's indents (`\.in n\`,
-    /// `\.ti n\`) and every line end as one LF.
+    /// Formatted text (FT, TX) as plain text: as [`text`](Self::text), with the sender's indents
+    /// and every line end as one LF. A margin (`\.in n\`) holds for all lines behind it, an indent
+    /// (`\.ti n\`) for one; centring, no-wrap and highlighting have no place in plain text.
     pub fn formatted(&self) -> Cow<'m, str> {
-        let text = self.decoded(Layout::Page);
+        if self.has_escapes() {
+            return Cow::Owned(self.laid_out(false));
+        }
+        let text = self.unescaped();
         if text.contains('\r') { Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n")) } else { text }
+    }
+
+    /// Formatted text (FT, TX) as a piece of HTML that can stand in a `<div>`: line ends as `<br/>`,
+    /// highlighting as `<b>`, centred lines as `<div style="text-align:center">`, no-wrap as
+    /// `<span style="white-space:pre">`, indents and blanks in a row as `&#160;`.
+    ///
+    /// Those are the only tags, each is closed, and everything else is escaped: no markup of the
+    /// sender comes through. Pieces may be joined with `<br/>`; no state goes from one to the next.
+    pub fn html(&self) -> String {
+        self.laid_out(true)
+    }
+
+    fn laid_out(&self, html: bool) -> String {
+        let mut layout = Layout::new(html);
+        self.read(Commands::Given, |part| match part {
+            Part::Text(text) => layout.text(&text),
+            Part::Command(command) => layout.command(command),
+        });
+        layout.finish()
     }
 
     /// The first escape sequence that [`text`](Self::text) leaves as typed because it is none we know, as received; one
     /// byte for an escape character without partner.
     pub fn unknown_escape(&self) -> Option<&'m [u8]> {
-        if self.whole { None } else { first_unknown(self.raw(), &self.separators()) }
+        if self.whole { None } else { first_unknown(self.raw(), &self.separators(), self.message.switchable()) }
     }
 
     /// Where this value stands.
@@ -171,20 +205,54 @@ impl<'m> Value<'m> {
         Segment::new(self.message, self.segment as usize)
     }
 
-    fn decoded(&self, layout: Layout) -> Cow<'m, str> {
-        let raw = self.raw();
-        if self.is_null() {
-            return Cow::Borrowed("");
+    fn has_escapes(&self) -> bool {
+        !self.whole && has_mark(self.raw(), &self.separators())
+    }
+
+    /// The text of a value without escape sequences.
+    fn unescaped(&self) -> Cow<'m, str> {
+        if self.is_null() { Cow::Borrowed("") } else { self.message.charset().decode(self.raw()).0 }
+    }
+
+    /// Reads the text part by part. A set that an escape sequence switched to ends at the next
+    /// delimiter (HL7 v2 chapter 2.7.2).
+    fn read(&self, commands: Commands, mut sink: impl FnMut(Part)) {
+        if !self.has_escapes() {
+            return sink(Part::Text(self.unescaped().into_owned()));
         }
+        let separators = self.separators();
         let charset = self.message.charset();
-        let unescaped = match self.whole {
-            true => None,
-            false => unescape_bytes(raw, &self.message.separators(), layout),
+        let mut run = Vec::with_capacity(self.raw().len());
+        let mut set = None;
+        let end = |run: &mut Vec<u8>, set: Option<CodeSet>, sink: &mut dyn FnMut(Part)| {
+            if !run.is_empty() {
+                sink(Part::Text(decoded(std::mem::take(run), set, charset)));
+            }
         };
-        match unescaped {
-            None => charset.decode(raw).0,
-            Some(bytes) => Cow::Owned(own(charset, bytes)),
-        }
+        pieces(self.raw(), &separators, self.message.switchable(), |piece| match piece {
+            Piece::Typed(typed) => {
+                let delimiter = set.and_then(|_| typed.iter().position(|&b| separates(&separators, self.level, b)));
+                let (before, behind) = typed.split_at(delimiter.unwrap_or(0));
+                run.extend_from_slice(before);
+                if delimiter.is_some() {
+                    end(&mut run, set.take(), &mut sink);
+                }
+                run.extend_from_slice(behind);
+            }
+            Piece::Byte(byte) => run.push(byte),
+            Piece::Command(command) => match commands {
+                Commands::Plain => command.append_plain(&mut run),
+                Commands::Given => {
+                    end(&mut run, set, &mut sink);
+                    sink(Part::Command(command));
+                }
+            },
+            Piece::Switch(to) => {
+                end(&mut run, set, &mut sink);
+                set = Some(to);
+            }
+        });
+        end(&mut run, set, &mut sink);
     }
 
     fn separators(&self) -> Separators {
@@ -307,9 +375,32 @@ fn separates(separators: &Separators, level: Level, byte: u8) -> bool {
             .any(|lower| level < lower && delimiter(separators, lower) == byte)
 }
 
-fn own(charset: Charset, bytes: Vec<u8>) -> String {
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => charset.decode(error.as_bytes()).0.into_owned(),
-    }
+/// What becomes of formatting commands.
+#[derive(Clone, Copy)]
+enum Commands {
+    /// The line ends and blanks they stand for, as text.
+    Plain,
+    /// Parts of their own.
+    Given,
 }
+
+/// A part of a value's text.
+enum Part {
+    Text(String),
+    Command(Command),
+}
+
+/// Text of bytes in the set switched to, or in the message's when there is none or they are not of that set.
+fn decoded(bytes: Vec<u8>, set: Option<CodeSet>, charset: Charset) -> String {
+    if let Some(text) = set.and_then(|set| set.decode(&bytes)) {
+        return text;
+    }
+    if charset.seen_as_utf8(&bytes).is_none() {
+        return charset.decode(&bytes).0.into_owned();
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "value_tests.rs"]
+mod tests;
