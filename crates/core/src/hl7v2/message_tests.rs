@@ -248,11 +248,12 @@ fn hostile_sizes_are_read_in_linear_time() {
         let message = Message::parse(format!("{HEADER}{lines}").into(), &options).unwrap();
         assert!(message.segment_count() >= 1);
     }
-    for content in ["~", "^", "&", "\\", "\\X4\\", "\\.br\\", "\"\"~"] {
+    for content in ["~", "^", "&", "\\", "\\X4\\", "\\.br\\", "\\.in99\\x", "\\H\\x\\N\\", "\"\"~"] {
         let message = Message::parse(format!("{HEADER}OBX|{}", line(content)).into(), &options).unwrap();
         let field = message.segment_at(1).unwrap().field(1);
         field.is_valued();
         field.text();
+        assert!(field.formatted().len() < 3 * BYTES && field.html().len() < 8 * BYTES, "{content}");
         assert!(field.repetitions().count() + field.components().count() >= 1);
         assert!(field.component(usize::MAX).is_empty());
     }
@@ -296,6 +297,7 @@ fn read_all(message: &Message) {
             }
             field.text();
             field.formatted();
+            field.html();
             for value in field.components().flat_map(|component| component.subcomponents()) {
                 value.trimmed();
                 value.location().to_string();

@@ -56,7 +56,7 @@ pub use path::{Index, PATH_BYTES_MAX, Path, PathError, Repetition};
 pub use segment::{Segment, SegmentName};
 pub use separators::Separators;
 pub use structure::{GroupId, Structure};
-pub use time::{Precision, TimeError, Timestamp, fhir_instant_from_micros, hl7_from_micros};
+pub use time::{Precision, TimeError, TimeOfDay, Timestamp, fhir_instant_from_micros, hl7_from_micros};
 pub use value::{Level, Value};
 pub use zone::{Zone, ZoneError};
 

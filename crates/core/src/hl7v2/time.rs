@@ -162,6 +162,24 @@ impl Timestamp {
         }
     }
 
+    /// Cut to the degree of precision that TS.2 gives (`Y`, `L`, `D`, `H`, `M` or `S`; HL7 v2.1 to 2.5): a sender that says
+    /// `D` fills the rest with zeros. Any other degree leaves it as typed.
+    pub fn cut_to(mut self, degree: &str) -> Timestamp {
+        let parts = match degree {
+            "Y" => 0,
+            "L" => 1,
+            "D" => 2,
+            "H" => 3,
+            "M" => 4,
+            "S" => 5,
+            _ => return self,
+        };
+        self.fraction = None;
+        let all = [&mut self.month, &mut self.day, &mut self.hour, &mut self.minute, &mut self.second];
+        all.into_iter().skip(parts).for_each(|part| *part = None);
+        self
+    }
+
     /// How exact it is.
     pub fn precision(&self) -> Precision {
         match self {
@@ -257,6 +275,47 @@ impl fmt::Display for Timestamp {
                 write!(f, "{sign}{:02}{:02}", minutes.abs() / 60, minutes.abs() % 60)
             }
         }
+    }
+}
+
+/// A time of the day (TM): `HH[MM[SS[.F…]]][+HHMM]`, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TimeOfDay(Timestamp);
+
+impl TimeOfDay {
+    /// Reads a TM; blanks at both ends do not matter.
+    ///
+    /// # Errors
+    /// Refuses half a component and times that do not exist, hour 24 and second 60 among them.
+    pub fn parse(text: &str) -> Result<TimeOfDay, TimeError> {
+        let text = text.trim();
+        match text.bytes().next() {
+            None => Err(TimeError::Empty),
+            Some(b'0'..=b'9') => Timestamp::parse(&["20000101", text].concat()).map(Self),
+            Some(_) => Err(TimeError::NotDigits),
+        }
+    }
+
+    /// A FHIR `time`, with `:00` for seconds that were not typed; `None` where that would invent minutes or lose an
+    /// offset, which FHIR's `time` has no place for.
+    pub fn fhir_time(&self) -> Option<String> {
+        let (hour, minute) = (self.0.hour?, self.0.minute?);
+        if self.0.offset_minutes.is_some() {
+            return None;
+        }
+        let mut text = format!("{hour:02}:{minute:02}:{:02}", self.0.second.unwrap_or(0));
+        if let Some(fraction) = self.0.fraction {
+            fraction.append(&mut text);
+        }
+        Some(text)
+    }
+}
+
+impl Fraction {
+    /// Appends the point and the digits that were typed.
+    fn append(self, text: &mut String) {
+        let digits = usize::from(self.digits).min(FRACTION_DIGITS_MAX);
+        append(text, format_args!(".{}", &format!("{:09}", self.nanos)[..digits]));
     }
 }
 

@@ -80,12 +80,88 @@ fn what_is_no_time() {
         ("20240403093015+1500", TimeError::Offset),
         ("20240403093015Z", TimeError::NotDigits),
         ("+0100", TimeError::Incomplete),
+        ("0000", TimeError::Year),
+        ("0000-01-01", TimeError::Offset),
+        ("000001010000", TimeError::Year),
+        ("190002290000", TimeError::Day),
+        ("21000229", TimeError::Day),
+        ("202404032400", TimeError::Hour),
+        ("20240403240000", TimeError::Hour),
+        ("20161231235960+0000", TimeError::Second),
+        ("20240403093015+1401", TimeError::Offset),
+        ("20240403093015-1500", TimeError::Offset),
+        ("20240403093015+01:00", TimeError::Offset),
+        ("20240403093015++0100", TimeError::Offset),
+        ("20240403+0100+0100", TimeError::Offset),
+        ("20240403T093015", TimeError::NotDigits),
+        ("\"\"", TimeError::NotDigits),
     ] {
         assert_eq!(Timestamp::parse(text), Err(error), "{text}");
     }
     assert_eq!(time(" 20240229 ").day, Some(29));
     assert_eq!(time("20000229").day, Some(29));
     assert_eq!(time("2024040309+01").offset_minutes, Some(60));
+    assert_eq!(Timestamp::parse(&"9".repeat(10_000_000)), Err(TimeError::TooLong));
+    assert_eq!(Timestamp::parse(&"+".repeat(10_000_000)), Err(TimeError::Incomplete));
+}
+
+#[test]
+fn every_offset_in_use() {
+    for (offset, minutes, shown) in [
+        ("+1400", 840, "+14:00"),
+        ("-1200", -720, "-12:00"),
+        ("+1245", 765, "+12:45"),
+        ("-0330", -210, "-03:30"),
+        ("+0000", 0, "+00:00"),
+        ("-0000", 0, "+00:00"),
+        ("+01", 60, "+01:00"),
+        ("-05", -300, "-05:00"),
+    ] {
+        let typed = format!("20240403093015{offset}");
+        assert_eq!(time(&typed).offset_minutes, Some(minutes), "{offset}");
+        assert_eq!(time(&typed).fhir_date_time(&london()), format!("2024-04-03T09:30:15{shown}"));
+    }
+}
+
+#[test]
+fn the_degree_of_precision_cuts() {
+    let cut = |degree| time("20240403093015.5+0100").cut_to(degree).to_string();
+    assert_eq!(cut("Y"), "2024+0100");
+    assert_eq!(cut("L"), "202404+0100");
+    assert_eq!(cut("D"), "20240403+0100");
+    assert_eq!(cut("H"), "2024040309+0100");
+    assert_eq!(cut("M"), "202404030930+0100");
+    assert_eq!(cut("S"), "20240403093015+0100");
+    assert_eq!(cut(""), "20240403093015.5+0100");
+    assert_eq!(cut("X"), "20240403093015.5+0100");
+    assert_eq!(time("2024").cut_to("S").to_string(), "2024");
+}
+
+#[test]
+fn times_of_day() {
+    let fhir = |text: &str| TimeOfDay::parse(text).map(|time| time.fhir_time());
+    assert_eq!(fhir("0930"), Ok(Some("09:30:00".into())));
+    assert_eq!(fhir(" 093015 "), Ok(Some("09:30:15".into())));
+    assert_eq!(fhir("235959.1230"), Ok(Some("23:59:59.1230".into())));
+    // An hour alone and an offset have no place in a FHIR time.
+    assert_eq!(fhir("09"), Ok(None));
+    assert_eq!(fhir("0930+0100"), Ok(None));
+    for (text, error) in [
+        ("", TimeError::Empty),
+        ("9", TimeError::Incomplete),
+        ("093", TimeError::Incomplete),
+        ("2400", TimeError::Hour),
+        ("0960", TimeError::Minute),
+        ("093060", TimeError::Second),
+        ("09301500", TimeError::TooLong),
+        ("0930.5", TimeError::Fraction),
+        ("0930+1500", TimeError::Offset),
+        ("0930pm", TimeError::NotDigits),
+        ("09:30", TimeError::NotDigits),
+        ("+0100", TimeError::NotDigits),
+    ] {
+        assert_eq!(fhir(text), Err(error), "{text}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod observation;
 use std::borrow::Cow;
 
 use crate::fhir::{Json, Primitive};
-use crate::hl7v2::{Timestamp, Value, Zone};
+use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
 pub(super) use observation::{VALUE_ELEMENTS, observation_value};
@@ -250,11 +250,15 @@ const BAD_TIME: &str = "is not a time stamp (YYYY[MM[DD[HH[MM[SS[.SSS]]]]]][+/-Z
 
 /// The time stamp of a value; none when it is blank.
 pub(super) fn timestamp(value: Value<'_>) -> Result<Option<Timestamp>, &'static str> {
-    let text = value.trimmed();
+    // TS has a second component, the degree of precision; a component stands for itself.
+    let (text, degree) = match value.level() {
+        Level::Field | Level::Repetition => (value.component(1).trimmed(), value.component(2).trimmed()),
+        Level::Component | Level::Subcomponent => (value.trimmed(), Cow::Borrowed("")),
+    };
     if text.is_empty() {
         return Ok(None);
     }
-    Timestamp::parse(&text).map(Some).map_err(|_| BAD_TIME)
+    Timestamp::parse(&text).map(|time| Some(time.cut_to(&degree))).map_err(|_| BAD_TIME)
 }
 
 pub(super) fn date(value: Value<'_>) -> Converted {
@@ -562,6 +566,8 @@ mod tests {
         assert_eq!(made("^Positive", "CE"), r#"valueCodeableConcept {"text":"Positive"}"#);
         assert_eq!(made("20240102", "DT"), r#"valueDateTime "2024-01-02""#);
         assert_eq!(made("0930", "TM"), r#"valueTime "09:30:00""#);
+        assert_eq!(made("0930+0100", "TM"), r#"valueString "0930+0100""#);
+        assert_eq!(made("20240403000000^D", "TS"), r#"valueDateTime "2024-04-03""#);
         assert_eq!(made(r"x10\S\9/L", "TX"), r#"valueString "x10^9/L""#);
         assert_eq!(made(r#""""#, "NM"), "nothing");
     }

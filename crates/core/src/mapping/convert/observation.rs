@@ -4,7 +4,7 @@
 
 use super::{coded, coding_system, collapse, plain_number, printable, text, timestamp};
 use crate::fhir::Json;
-use crate::hl7v2::{Value, Zone};
+use crate::hl7v2::{TimeOfDay, Value, Zone};
 
 /// Quantity of a number and the unit in OBX-6.
 fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
@@ -69,7 +69,8 @@ pub(in crate::mapping) fn observation_value(
             Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
             Ok(None) | Err(_) => words(),
         },
-        "TM" => match time_of_day(&first.trimmed()) {
+        // A time without minutes or with an offset is no FHIR time; as text it is kept.
+        "TM" => match TimeOfDay::parse(&first.trimmed()).ok().and_then(|time| time.fhir_time()) {
             Some(time) => Some((4, Json::String(time))),
             None => words(),
         },
@@ -114,11 +115,4 @@ fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usiz
         }
         _ => None,
     }
-}
-
-fn time_of_day(text: &str) -> Option<String> {
-    let digits: Vec<u8> = text.bytes().take_while(u8::is_ascii_digit).collect();
-    let two = |at: usize| -> Option<u8> { Some((digits.get(at)? - b'0') * 10 + (digits.get(at + 1)? - b'0')) };
-    let (hour, minute, second) = (two(0)?, two(2)?, two(4).unwrap_or(0));
-    (hour < 24 && minute < 60 && second < 60).then(|| format!("{hour:02}:{minute:02}:{second:02}"))
 }
