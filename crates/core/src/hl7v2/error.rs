@@ -99,7 +99,8 @@ pub enum WarningCode {
     UnknownCharset,
     /// The bytes are UTF-8 although MSH-18 says otherwise; they are read as UTF-8.
     MislabelledCharset,
-    /// Some bytes are not valid in the character set; they are read as Windows-1252, or in UTF-16, where half a character
+    /// Some bytes are not valid in the character set; they are read as Windows-1252 (U+F780 to U+F7FF where the
+    /// set has that character for another byte), or in UTF-16, where half a character
     /// is left, as U+FFFD.
     InvalidCharacters,
     /// The message came as UTF-16 and was converted to UTF-8 before reading.

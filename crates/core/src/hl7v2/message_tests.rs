@@ -120,6 +120,17 @@ fn header_oddities() {
 }
 
 #[test]
+fn every_version_and_none() {
+    for version in ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8", "2.8.2", "", "9"]
+    {
+        let message = parse(format!("MSH|^~\\&|PAS||||||ADT^A01|1|P|{version}^GBR\rPID|1||7^^^NHS\rZXX|a\r"));
+        assert_eq!((message.version().as_ref(), names(&message).join(" ").as_str()), (version, "MSH PID ZXX"));
+        assert_eq!(message.text("PID-3[NHS].1").as_deref(), Some("7"));
+        assert_eq!(codes(&message), []);
+    }
+}
+
+#[test]
 fn line_ends() {
     for end in ["\r", "\n", "\r\n"] {
         let message = parse(["MSH|^~\\&|PAS", "EVN|A28", "PID|1|2"].join(end) + end);
