@@ -209,6 +209,22 @@ impl Reader {
         })
     }
 
+    /// How many versions a data point has. Their numbers need not begin with 1: an id that was used for the wrong patient
+    /// goes on counting with the right one.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn versions_count(&self, resource_type: &str, id: ResourceId) -> Result<u32, StoreError> {
+        let sql = "WITH RECURSIVE chain (seq) AS (\
+                       SELECT seq FROM point WHERE id = ?1 AND type = ?2 \
+                       UNION ALL SELECT v.previous FROM chain JOIN version v ON v.seq = chain.seq \
+                       WHERE v.previous IS NOT NULL) \
+                   SELECT count(*) FROM chain";
+        self.with(|connection| {
+            connection.prepare_cached(sql)?.query_row(params![&id.bytes()[..], resource_type], |row| row.get(0))
+        })
+    }
+
     /// The record that an identifier leads to: by value, and by system when one is given.
     ///
     /// # Errors

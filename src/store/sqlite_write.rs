@@ -95,6 +95,12 @@ impl Batch<'_> {
                 .prepare_cached("INSERT OR IGNORE INTO blob (id, content_type, bytes) VALUES (?1, ?2, ?3)")?
                 .execute(params![blob.id, &*blob.content_type, &blob.bytes[..]])?;
         }
+        for retired in &effects.retired {
+            self.rows.remove(&retired.id);
+            connection
+                .prepare_cached("UPDATE point SET id = ?2 WHERE id = ?1")?
+                .execute(params![&retired.id.bytes()[..], &retired.now.bytes()[..]])?;
+        }
         for head in &effects.points {
             let number = self.write_point(message, at, head)?;
             if !effects.blobs.is_empty() {

@@ -337,6 +337,63 @@ fn a_deleted_document_is_gone_with_its_content() {
 }
 
 #[test]
+fn what_was_filed_for_the_wrong_patient_goes_to_the_right_one_without_its_history() {
+    let (folder, mut process) = filled();
+    let (ann, ben) = (pid("9434765919", "Müller^Ann", "19700101", "F"), pid("4444444444", "Mull^Ben", "19800229", "M"));
+    let send = |process: &Process, event: &str, id: &str, rest: &str| {
+        let ack = Sender::connect(process.pas).unwrap().send((header("PAS", event, id) + rest).as_bytes()).unwrap();
+        code_of(&ack).to_owned()
+    };
+    let letter = |patient: &str| {
+        format!("{patient}TXA|1|DS||20260101||||||||W1|||||AU\rOBX|1|ED|1^Letter||^TEXT^HTML^A^private\r")
+    };
+    let visit = |patient: &str| format!("{patient}PV1||I|^^^^^^^^Ward 2||||||||||||||||W2\r");
+    assert_eq!(send(&process, "MDM^T02", "W1", &letter(&ann)), "AA");
+    assert_eq!(send(&process, "ADT^A01", "W2", &visit(&ann)), "AA");
+    let id_of = |process: &Process, path: &str| {
+        let found = bundle(process, &format!("/sandbox/fhir/{path}"));
+        resources(&found).first().map(|resource| resource.str_at("id").unwrap().to_owned())
+    };
+    let document = id_of(&process, "DocumentReference?identifier=W1").unwrap();
+    let encounter = id_of(&process, "Encounter?identifier=W2").unwrap();
+    // While it stands it is not taken from a record.
+    assert_eq!(send(&process, "MDM^T02", "W3", &letter(&ben)), "AR");
+    assert_eq!(send(&process, "ADT^A01", "W4", &visit(&ben)), "AR");
+    assert_eq!(send(&process, "MDM^T11", "W5", &format!("{ann}TXA||||||||||||W1\r")), "AA");
+    assert_eq!(send(&process, "ADT^A11", "W6", &visit(&ann)), "AA");
+    // The refused messages once more, as they were.
+    assert_eq!(send(&process, "MDM^T02", "W3", &letter(&ben)), "AA");
+    assert_eq!(send(&process, "ADT^A01", "W4", &visit(&ben)), "AA");
+    for _ in 0..2 {
+        let (ann, ben) = (
+            id_of(&process, "Patient?identifier=9434765919").unwrap(),
+            id_of(&process, "Patient?identifier=4444444444").unwrap(),
+        );
+        for (kind, id) in [("DocumentReference", &document), ("Encounter", &encounter)] {
+            let read = get(&process, &format!("/sandbox/fhir/{kind}/{id}")).json();
+            assert_eq!(read.str_at("subject.reference").unwrap(), format!("Patient/{ben}"));
+            let history = bundle(&process, &format!("/sandbox/fhir/{kind}/{id}/_history"));
+            assert_eq!(resources(&history).len(), 1, "{history}");
+            assert_eq!(history.get("total").map(ToString::to_string).as_deref(), Some("1"));
+            assert_eq!(get(&process, &format!("/sandbox/fhir/{kind}/{id}/_history/1")).status, 404);
+        }
+        assert_eq!(id_of(&process, &format!("DocumentReference?identifier=W1&patient={ann}")), None);
+        // The visit that was cancelled stays where it was, under an id of its own.
+        let cancelled = id_of(&process, &format!("Encounter?identifier=W2&patient={ann}")).unwrap();
+        let read = get(&process, &format!("/sandbox/fhir/Encounter/{cancelled}")).json();
+        assert_eq!((read.str_at("status"), cancelled == encounter), (Some("cancelled"), false));
+        bundle(&process, &format!("/sandbox/fhir/Patient/{ann}/$everything"));
+        bundle(&process, &format!("/sandbox/fhir/Patient/{ben}/$everything"));
+        process.kill();
+        process = Process::start_with(folder.path(), |text| text.replace("\"test-range\"", "\"any\""));
+    }
+    // It goes on as any other.
+    assert_eq!(send(&process, "MDM^T11", "W7", &format!("{ben}TXA||||||||||||W1\r")), "AA");
+    assert_eq!(get(&process, &format!("/sandbox/fhir/DocumentReference/{document}")).status, 410);
+    assert_eq!(send(&process, "MDM^T02", "W8", &letter(&ann)), "AA");
+}
+
+#[test]
 fn errors_are_operation_outcomes_that_say_what_to_do() {
     let (_folder, process) = filled();
     let no_id = "00000000-0000-8000-8000-000000000000";

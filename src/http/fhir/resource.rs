@@ -149,7 +149,8 @@ pub(super) fn history(call: &Call, kind: &str, id: &str, pairs: &Pairs) -> Resul
         last = stored.version;
         if newest.deleted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
-    let total = if newest.deleted { Some(1) } else { usize::try_from(newest.version).ok() };
+    let total = if newest.deleted { 1 } else { call.reader.versions_count(kind, id)? };
+    let total = usize::try_from(total).ok();
     Ok(bundle(call, "history", &format!("{kind}/{id}/_history"), pairs, total, next, entries))
 }
 

@@ -78,16 +78,16 @@ impl<'m> Value<'m> {
         self.raw() == b"\"\""
     }
 
-    /// There is a character that is no delimiter, and not only nulls: `^^^`, `~` and `""^` are not
-    /// valued.
+    /// There is a character that is no delimiter and no blank, and not only nulls: `^^^`, `~ ` and
+    /// `""^` are not valued.
     pub fn is_valued(&self) -> bool {
         let raw = self.raw();
         let separators = self.separators();
         let delimits = |&byte: &u8| !self.whole && separates(&separators, self.level, byte);
         match raw.first() {
             None => false,
-            Some(first) if *first != b'"' && !delimits(first) => true,
-            Some(_) => raw.split(delimits).any(|piece| !piece.is_empty() && piece != b"\"\""),
+            Some(first) if *first != b'"' && *first > b' ' && !delimits(first) => true,
+            Some(_) => raw.split(delimits).map(<[u8]>::trim_ascii).any(|piece| !piece.is_empty() && piece != b"\"\""),
         }
     }
 

@@ -75,13 +75,15 @@ pub(super) struct Check {
 pub(super) enum Condition {
     Valued(Path),
     Absent(Path),
-    /// Valued, and not a plain number.
-    NoNumber(Path),
+    /// OBX-5, when `observation-value` makes no quantity of it, so that its unit (OBX-6) has no place there.
+    NoQuantity(Path),
     SegmentValued(SegmentName),
     In(Path, Vec<String>),
     NotIn(Path, Vec<String>),
     /// Valued paths do not all have one value.
     Differ(Vec<Path>),
+    /// Both are times, and the first is after all of the second.
+    After([Path; 2]),
     Count {
         segment: SegmentName,
         below: Option<usize>,
@@ -225,7 +227,7 @@ impl Check {
             Some(Condition::In(..) | Condition::NotIn(..)) => Fault::Code,
             Some(Condition::Count { .. }) => Fault::Structure,
             Some(Condition::Differ(_)) => Fault::Conflict,
-            Some(Condition::NoNumber(_)) => Fault::Value,
+            Some(Condition::NoQuantity(_) | Condition::After(_)) => Fault::Value,
             Some(Condition::Valued(_) | Condition::SegmentValued(_) | Condition::Pattern(_)) | None => Fault::Rule,
         }
     }

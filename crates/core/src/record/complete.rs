@@ -2,7 +2,7 @@
 //!
 //! Small on purpose: everything a message says stays as it is.
 
-use super::outcome::{Fault, Refusal};
+use super::outcome::{ChangeKind, Fault, Refusal};
 use super::update::{Assignment, Change, Policy};
 use crate::fhir::{Json, date_range};
 
@@ -23,7 +23,7 @@ pub(super) fn end_follows_start(before: &Json, assignments: &[Assignment], after
 ///
 /// # Errors
 /// When the message itself gives an end before the start.
-pub(super) fn complete(change: &Change, resource: &mut Json) -> Result<(), Refusal> {
+pub(super) fn complete(change: &Change, kind: ChangeKind, resource: &mut Json) -> Result<(), Refusal> {
     if change.resource_type != "Appointment" {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn complete(change: &Change, resource: &mut Json) -> Result<(), Refus
     let end = at(resource.get("end"));
     if end.is_none() || end < at(Some(&start)) {
         let told = change.assignments.iter().any(|one| one.path.first().is_some_and(|step| step.name == "end"));
-        let whole = change.policy != Policy::Set || change.only.contains(&"end");
+        let whole = kind == ChangeKind::Created || change.policy != Policy::Set || change.only.contains(&"end");
         if told && whole && end.is_some() {
             return Err(Refusal::new(Fault::Value, "SCH-11.5 (end) is before the start of the appointment"));
         }

@@ -115,8 +115,9 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
             object.insert(name, value.clone());
         }
     }
-    // Without an admission event, the admission time that another event told (PV1-44), else the first event.
-    let told = ordered.iter().rev().find_map(|item| item.resource.str_at("period.start"));
+    // Without an admission event, the admission time that the newest message told (PV1-44), else the first event.
+    let told = ordered.iter().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.start")?)));
+    let told = told.max_by_key(|(entered_at, _)| *entered_at).map(|(_, start)| start);
     let first = ordered.first().filter(|item| item.kind != "DISCHARGE").map(|item| item.when.as_str());
     let start = of("ADMIT").map(|item| item.when.as_str()).or(told).or(first);
     if let Some(period) = period(start, of("DISCHARGE").map(|item| item.when.as_str())) {
@@ -136,15 +137,24 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> Json {
 /// The events that count, in the order in which they happened.
 fn in_order(items: &[EventItem]) -> Vec<&EventItem> {
     let mut ordered: Vec<&EventItem> = items.iter().filter(|item| !item.cancelled).collect();
-    ordered.sort_by_key(|item| item.at);
+    ordered.sort_by_key(|item| moment(item));
     ordered
 }
 
+/// Where an event stands among the others: a discharge known to the day is the last of that day.
+fn moment(item: &EventItem) -> i64 {
+    let last = || date_range(&item.when).map(|(_, to)| to - 1);
+    if item.kind == "DISCHARGE" { last().unwrap_or(item.at) } else { item.at }
+}
+
 /// A Period, which never ends before it starts: times of one message mean more than when another was sent, so then the
-/// end stands.
+/// end stands. A start at 10:00 is not after an end on that day.
 fn period(start: Option<&str>, end: Option<&str>) -> Option<Json> {
-    let at = |time: Option<&str>| time.and_then(date_range).map(|(from, _)| from);
-    let start = start.filter(|_| end.is_none() || at(start) <= at(end));
+    let range = |time: Option<&str>| time.and_then(date_range);
+    let start = start.filter(|_| match (range(start), range(end)) {
+        (Some((from, _)), Some((_, to))) => from < to,
+        _ => true,
+    });
     let ends = [("start", start), ("end", end)];
     let members: Vec<_> = ends.into_iter().filter_map(|(name, time)| Some((name, Json::string(time?)))).collect();
     (!members.is_empty()).then(|| Json::object(members))
@@ -154,7 +164,7 @@ fn period(start: Option<&str>, end: Option<&str>) -> Option<Json> {
 struct Run<'a> {
     value: &'a Json,
     start: Option<&'a str>,
-    at: i64,
+    moment: i64,
     end: Option<&'a str>,
 }
 
@@ -177,12 +187,12 @@ fn runs<'a>(ordered: &[&'a EventItem], value: impl Fn(&'a EventItem) -> Option<&
             }
             last.end = Some(&item.when);
         }
-        runs.push(Run { value, start: Some(&item.when), at: item.at, end: None });
+        runs.push(Run { value, start: Some(&item.when), moment: moment(item), end: None });
     }
     if let (Some(last), Some(discharge)) = (runs.last_mut(), ordered.iter().rev().find(|item| item.kind == "DISCHARGE"))
     {
         // What was told after the discharge holds on.
-        last.end = (last.at <= discharge.at).then_some(&discharge.when);
+        last.end = (last.moment <= moment(discharge)).then_some(&discharge.when);
     }
     runs
 }

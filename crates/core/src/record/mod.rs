@@ -27,5 +27,5 @@ pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
     PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient, unite,
 };
-pub use view::{Effects, IdentifierEffect, PointHead, View};
+pub use view::{Effects, IdentifierEffect, PointHead, Retired, View};
 pub use wanted::Wanted;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use super::complete::complete;
+use super::outcome::ChangeKind;
 use super::update::{Policy, RecordUpdate, apply, gather, name_patient, unite};
 use super::{EventItem, ResourceId, encounter, patient};
 use crate::fhir::Json;
@@ -40,7 +41,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             body = encounter::assemble(&body, &events);
         }
         // What is refused here is told by whoever decides.
-        complete(change, &mut body).ok();
+        complete(change, ChangeKind::Created, &mut body).ok();
         match places.get(&change.id).and_then(|index: &usize| resources.get_mut(*index)) {
             Some((_, _, earlier)) => {
                 unite(&change.unite, earlier, &mut body);

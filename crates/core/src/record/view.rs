@@ -75,6 +75,9 @@ impl View {
                 IdentifierEffect::Remove { key } => self.identifiers.remove(key),
             };
         }
+        for retired in &effects.retired {
+            self.points.remove(&retired.id);
+        }
         for head in &effects.touched {
             self.points.insert(head.id, head.clone());
         }
@@ -107,11 +110,31 @@ pub enum IdentifierEffect {
     },
 }
 
+/// A data point that was filed for the wrong patient and taken back there gives its id to the right one. What it was stays
+/// in the record it was filed in, under an id of its own: no history goes from one patient to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// The id it had.
+    pub id: ResourceId,
+    /// The id it has from now on.
+    pub now: ResourceId,
+}
+
+impl Retired {
+    /// Retires a data point.
+    pub(super) fn of(head: &PointHead) -> Retired {
+        let now = ResourceId::derive(&["retired", &head.id.to_string(), &head.version.to_string()]);
+        Retired { id: head.id, now }
+    }
+}
+
 /// The rows a decision asks the store to write, all or none.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Effects {
     /// Identifiers that change.
     pub identifiers: Vec<IdentifierEffect>,
+    /// Data points that leave their ids to new ones; before `points`.
+    pub retired: Vec<Retired>,
     /// New versions, each the head of its data point from now on.
     pub points: Vec<Arc<PointHead>>,
     /// Heads whose version stays and whose entered time (and events) move on: the same content was sent again later.

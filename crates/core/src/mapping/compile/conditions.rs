@@ -10,7 +10,7 @@ use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
-const QUESTIONS: [&str; 7] = ["valued", "absent", "no-number", "path", "differ", "count", "pattern"];
+const QUESTIONS: [&str; 8] = ["valued", "absent", "no-quantity", "path", "differ", "after", "count", "pattern"];
 
 impl Compiler<'_> {
     /// `checks = "name"`, `["name", { … }]` or a list of tables.
@@ -148,8 +148,8 @@ impl Compiler<'_> {
             }
         } else if let Some(given) = table.text("absent", self.problems) {
             self.path(&given).map(Condition::Absent)
-        } else if let Some(given) = table.text("no-number", self.problems) {
-            self.path(&given).map(Condition::NoNumber)
+        } else if let Some(given) = table.text("no-quantity", self.problems) {
+            self.path(&given).map(Condition::NoQuantity)
         } else if let Some(given) = table.text("path", self.problems) {
             let path = self.path(&given);
             let within: Vec<String> = table.texts("in", self.problems).into_iter().map(|text| text.0).collect();
@@ -159,6 +159,15 @@ impl Compiler<'_> {
                 (true, false) => path.map(|path| Condition::NotIn(path, without)),
                 _ => {
                     self.problems.hint(&place, "`path` needs `in` or `not-in`", "add e.g. `in = [\"R\"]`");
+                    None
+                }
+            }
+        } else if table.has("after") {
+            match <[Path; 2]>::try_from(self.paths(&mut table, "after")) {
+                Ok(times) => Some(Condition::After(times)),
+                Err(_) => {
+                    let hint = "write e.g. `after = [\"PV1-44.1\", \"PV1-45.1\"]`: the first is the later";
+                    self.problems.hint(&place, "`after` compares two times", hint);
                     None
                 }
             }
@@ -185,8 +194,8 @@ impl Compiler<'_> {
             let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
             if !given {
-                let hint =
-                    "use `valued`, `absent`, `no-number`, `path` with `in` or `not-in`, `differ`, `count` or `pattern`";
+                let hint = "use `valued`, `absent`, `no-quantity`, `path` with `in` or `not-in`, `differ`, `after`, `count` \
+                            or `pattern`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
@@ -277,10 +286,11 @@ impl Condition {
         match self {
             Condition::Valued(path)
             | Condition::Absent(path)
-            | Condition::NoNumber(path)
+            | Condition::NoQuantity(path)
             | Condition::In(path, _)
             | Condition::NotIn(path, _) => std::slice::from_ref(path),
             Condition::Differ(paths) => paths,
+            Condition::After(times) => times,
             Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Pattern(_) => &[],
         }
     }

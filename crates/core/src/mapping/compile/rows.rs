@@ -107,6 +107,11 @@ impl Compiler<'_> {
             (false, true) => RowSource::First(from),
             (true, false) => {
                 self.grouped = true;
+                if lines.iter().any(|path| path.to_string() == "OBX-5") {
+                    // What type the line is of, and its unit.
+                    self.implied("OBX-2", table.place());
+                    self.implied("OBX-6", table.place());
+                }
                 RowSource::Lines(lines)
             }
             (true, true) => RowSource::Nothing,

@@ -19,19 +19,21 @@ pub(in crate::mapping) fn attachment(
     title: Option<Json>,
 ) -> Result<Option<(Json, Blob)>, &'static str> {
     let data = value.component(5);
+    let encoding = value.component(4).trimmed().to_uppercase();
+    // Text may end in delimiters that were not escaped; what is encoded has none, so behind it they say nothing.
+    let stands = |value: &Value<'_>| matches!(&*encoding, "A" | "") || value.is_valued();
+    if value.components().skip(5).any(|part| stands(&part)) {
+        return Err("holds a ^ that is not escaped; send it as \\S\\");
+    }
+    let whole = value.segment().map(|segment| segment.field(value.location().field.into()));
+    if whole.is_some_and(|field| field.repetitions().filter(stands).nth(1).is_some()) {
+        return Err("holds more than one document, or a ~ that is not escaped; send it as \\R\\");
+    }
     if !data.is_valued() {
         return Ok(None);
     }
-    if value.component(6).is_valued() {
-        return Err("holds a ^ that is not escaped; send it as \\S\\");
-    }
-    let whole = value.segment().map(|segment| segment.field(5));
-    if whole.is_some_and(|field| field.repetitions().filter(Value::is_valued).nth(1).is_some()) {
-        return Err("holds more than one document, or a ~ that is not escaped; send it as \\R\\");
-    }
     let content_type = media_type(&value.component(2).trimmed(), &value.component(3).trimmed())
         .ok_or(".2 and .3 name no known kind of document (PDF, HTML, MSWORD, RTF, …)")?;
-    let encoding = value.component(4).trimmed().to_uppercase();
     let bytes = match encoding.as_str() {
         "BASE64" => decode_base64(data.raw()).ok_or(".5 is not valid Base64")?,
         "HEX" => decode_hex(data.raw()).ok_or(".5 is not valid hexadecimal")?,

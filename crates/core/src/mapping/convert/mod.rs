@@ -11,7 +11,7 @@ use crate::fhir::{Json, Primitive};
 use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
-pub(super) use observation::{VALUE_ELEMENTS, observation_value};
+pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,13 +399,18 @@ pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
         coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
         codings.push(Json::object(coding));
     }
-    let words = [9, 2, 5, 1, 4].into_iter().find_map(|n| text(value.component(n)));
+    let words = concept_words(value);
     let mut members = Vec::with_capacity(2);
     if !codings.is_empty() {
         members.push(("coding", Json::Array(codings)));
     }
     members.push(("text", words?));
     Some(Json::object(members))
+}
+
+/// CE or CWE as people read it: the text, else the names, else the codes.
+fn concept_words(value: Value<'_>) -> Option<Json> {
+    [9, 2, 5, 1, 4].into_iter().find_map(|n| text(value.component(n)))
 }
 
 /// A FHIR code has single blanks only.
@@ -547,6 +552,10 @@ mod tests {
         assert!(made("^TEXT^PDF^Quoted^x").is_err());
         assert!(made("^TEXT^WAT^A^x").is_err());
         assert!(made("^TEXT^PDF^Base64^").unwrap().is_none());
+        assert!(made("^TEXT^PDF^Base64^SGVsbG8=^~").is_ok());
+        for cut in ["^TEXT^PLAIN^A^text^", "^TEXT^PLAIN^A^^text", "^TEXT^PLAIN^A^para ~", "^TEXT^PLAIN^A^~lead"] {
+            assert!(made(cut).unwrap_err().contains("not escaped"), "{cut}");
+        }
     }
 
     #[test]

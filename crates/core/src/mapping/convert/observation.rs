@@ -2,9 +2,11 @@
 //!
 //! A number keeps the digits its sender wrote; what is no number stays text.
 
-use super::{coded, coding_system, collapse, plain_number, printable, text, timestamp};
+use std::borrow::Cow;
+
+use super::{coded, coding_system, collapse, concept_words, plain_number, printable, text, timestamp};
 use crate::fhir::Json;
-use crate::hl7v2::{TimeOfDay, Value, Zone};
+use crate::hl7v2::{Segment, TimeOfDay, Value, Zone};
 
 /// Quantity of a number and the unit in OBX-6.
 fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
@@ -49,21 +51,13 @@ pub(in crate::mapping) fn observation_value(
     // Several values have no place in one of FHIR's elements; as text none is lost.
     if value.repetitions().filter(|one| one.is_valued()).nth(1).is_some() && value_type != "ED" {
         return match value_type {
-            "CE" | "CWE" | "CNE" | "CF" => coded_words(value, organisation),
+            "CE" | "CWE" | "CNE" | "CF" => Some((2, Json::String(coded_words(value).join("\n")))),
             _ => words(),
         };
     }
     match value_type {
-        // Without a type, what reads as a number is one (hl7-api 6.1, OBX-5).
-        "NM" | "" => match plain_number(&first.trimmed()) {
-            Some(number) => Some((0, quantity(number, unit, None))),
-            None => words(),
-        },
-        "ST" if unit.is_some_and(|unit| unit.is_valued()) => match plain_number(&value.trimmed()) {
-            Some(number) => Some((0, quantity(number, unit, None))),
-            None => words(),
-        },
-        "SN" => structured_numeric(first, unit).or_else(words),
+        "NM" | "" | "ST" => numeric(value, value_type, unit).or_else(words),
+        "SN" => numeric(value, value_type, unit).or_else(|| Some((2, Json::String(sn_words(first))))),
         "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first, organisation).map(|concept| (1, concept)),
         "DT" | "TS" | "DTM" => match timestamp(first) {
             Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
@@ -80,16 +74,53 @@ pub(in crate::mapping) fn observation_value(
     }
 }
 
-/// The texts of repeated codes, a line each.
-fn coded_words(value: Value<'_>, organisation: &str) -> Option<(usize, Json)> {
-    let concepts = value.repetitions().filter_map(|one| coded(one, organisation));
-    let lines: Vec<String> = concepts
-        .filter_map(|concept| {
-            let text = concept.str_at("text").or_else(|| concept.str_at("coding[0].code"))?;
-            Some(text.to_owned())
-        })
-        .collect();
-    (!lines.is_empty()).then(|| (2, Json::String(lines.join("\n"))))
+/// What is a quantity, a range or a ratio: one number where OBX-2 says so or says nothing (hl7-api 6.1, OBX-5), text that
+/// is a number and has a unit, or SN.
+fn numeric(field: Value<'_>, value_type: &str, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+    if field.repetitions().filter(Value::is_valued).nth(1).is_some() {
+        return None;
+    }
+    let number = match value_type {
+        "NM" | "" => plain_number(&field.repetition(1).trimmed()),
+        "ST" if unit.is_some_and(|unit| unit.is_valued()) => plain_number(&field.trimmed()),
+        "SN" => return structured_numeric(field.repetition(1), unit),
+        _ => None,
+    };
+    Some((0, quantity(number?, unit, None)))
+}
+
+/// Whether [`observation_value`] makes something of OBX-5 that has a place for the unit.
+pub(in crate::mapping) fn is_quantity(obx: Segment<'_>) -> bool {
+    numeric(obx.field(5), &obx.field(2).component(1).trimmed(), Some(obx.field(6))).is_some()
+}
+
+/// OBX-5 as lines of a report: codes by their words, and a unit behind what has one.
+pub(in crate::mapping) fn report_lines(obx: Segment<'_>) -> Vec<String> {
+    let mut lines: Vec<String> = match &*obx.field(2).component(1).trimmed() {
+        "CE" | "CWE" | "CNE" | "CF" => coded_words(obx.field(5)),
+        "SN" => obx.field(5).repetitions().map(sn_words).collect(),
+        _ => obx.field(5).repetitions().map(|line| line.formatted().into_owned()).collect(),
+    };
+    if let (Some(unit), Some(last)) = (unit_words(obx.field(6)), lines.last_mut()) {
+        last.push(' ');
+        last.push_str(&unit);
+    }
+    lines
+}
+
+/// SN as people read it: `>100`, `1:40`.
+fn sn_words(value: Value<'_>) -> String {
+    value.components().map(|part| printable(&part.trimmed())).collect()
+}
+
+/// The unit as people read it.
+fn unit_words(unit: Value<'_>) -> Option<String> {
+    [2, 1].into_iter().map(|n| unit.component(n).trimmed()).find(|words| !words.is_empty()).map(Cow::into_owned)
+}
+
+/// The words of each code.
+fn coded_words(field: Value<'_>) -> Vec<String> {
+    field.repetitions().filter_map(|one| Some(concept_words(one)?.as_str()?.to_owned())).collect()
 }
 
 /// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).

@@ -104,7 +104,7 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
     if message.named("PID").nth(1).is_some() {
         return refuse(Fault::Structure, "PID[2]: a message holds exactly one patient; send one message for each");
     }
-    let places = Places::new(message, structure.as_ref());
+    let places = Places::new(message, structure.as_ref(), &feed.zone);
     let mut run = Run { feed, sent_at, places, blobs: Vec::new(), findings: Vec::new() };
     let whole = Scope::whole();
     run.places.run_checks(&plan.checks, &whole)?;

@@ -282,7 +282,11 @@ impl<'m> Run<'_, 'm> {
                 continue;
             }
             let before = lines.len();
-            lines.extend(segment.field(path.field).repetitions().map(|line| line.formatted().into_owned()));
+            if (name.as_str(), path.field) == ("OBX", 5) {
+                lines.extend(convert::report_lines(*segment));
+            } else {
+                lines.extend(segment.field(path.field).repetitions().map(|line| line.formatted().into_owned()));
+            }
             if lines.len() == before {
                 // An empty line is a line.
                 lines.push(String::new());

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value};
+use crate::fhir::date_range;
+use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value, Zone};
 use crate::mapping::convert;
 use crate::mapping::plan::{Check, Condition, Pattern};
 use crate::record::{Fault, Refusal};
@@ -98,6 +99,7 @@ type Found<'m> = (Segment<'m>, GroupId);
 pub(super) struct Places<'m> {
     pub(super) message: &'m Message,
     structure: Option<&'m Structure>,
+    zone: &'m Zone,
     segments: Vec<(Segment<'m>, Option<SegmentName>, GroupId)>,
     /// Indexes into `segments` by name, in order.
     by_name: Vec<(SegmentName, Vec<usize>)>,
@@ -108,7 +110,7 @@ pub(super) struct Places<'m> {
 }
 
 impl<'m> Places<'m> {
-    pub(super) fn new(message: &'m Message, structure: Option<&'m Structure>) -> Places<'m> {
+    pub(super) fn new(message: &'m Message, structure: Option<&'m Structure>, zone: &'m Zone) -> Places<'m> {
         let mut segments = Vec::with_capacity(message.segment_count());
         let mut by_name: Vec<(SegmentName, Vec<usize>)> = Vec::new();
         for (index, segment) in message.segments().enumerate() {
@@ -122,7 +124,7 @@ impl<'m> Places<'m> {
             }
         }
         let (textual, outside) = (RefCell::default(), RefCell::default());
-        Places { message, structure, segments, by_name, textual, outside }
+        Places { message, structure, zone, segments, by_name, textual, outside }
     }
 
     /// Number of segments of a name.
@@ -270,12 +272,14 @@ impl<'m> Places<'m> {
             | Condition::NotIn(path, _)
             | Condition::Valued(path)
             | Condition::Absent(path)
-            | Condition::NoNumber(path) => {
+            | Condition::NoQuantity(path) => {
                 path.segment.is_some() && path.segment == own && self.holds(scope, condition)
             }
-            Condition::SegmentValued(_) | Condition::Differ(_) | Condition::Count { .. } | Condition::Pattern(_) => {
-                self.holds(scope, condition)
-            }
+            Condition::SegmentValued(_)
+            | Condition::Differ(_)
+            | Condition::After(_)
+            | Condition::Count { .. }
+            | Condition::Pattern(_) => self.holds(scope, condition),
         }
     }
 
@@ -283,9 +287,8 @@ impl<'m> Places<'m> {
         match condition {
             Condition::Valued(path) => self.any_valued(scope, path),
             Condition::Absent(path) => !self.any_valued(scope, path),
-            Condition::NoNumber(path) => {
-                let text = self.text(scope, path);
-                !text.is_empty() && convert::plain_number(&text).is_none()
+            Condition::NoQuantity(path) => {
+                self.value(scope, path).and_then(|value| value.segment()).is_none_or(|obx| !convert::is_quantity(obx))
             }
             Condition::SegmentValued(name) => {
                 self.segment(scope, *name).is_some_and(|segment| segment.fields().any(|field| field.is_valued()))
@@ -293,6 +296,7 @@ impl<'m> Places<'m> {
             Condition::In(path, codes) => codes.iter().any(|code| *code == self.text(scope, path)),
             Condition::NotIn(path, codes) => !codes.iter().any(|code| *code == self.text(scope, path)),
             Condition::Differ(paths) => self.differ(scope, paths),
+            Condition::After([later, earlier]) => self.is_after(scope, later, earlier),
             Condition::Count { segment, below, above } => {
                 let count = self.count(*segment);
                 below.is_some_and(|limit| count < limit) || above.is_some_and(|limit| count > limit)
@@ -300,6 +304,15 @@ impl<'m> Places<'m> {
             Condition::Pattern(Pattern::TextualReport) => self.is_textual_report(scope),
             Condition::Pattern(Pattern::Collection) => !self.is_textual_report(scope),
         }
+    }
+
+    /// Compares by what the times stand for: 10:00 is not after the day it lies in.
+    fn is_after(&self, scope: &Scope<'m>, later: &Path, earlier: &Path) -> bool {
+        let range = |path| {
+            let time = convert::date_time(self.value(scope, path)?, self.zone).ok()??;
+            date_range(time.as_str()?)
+        };
+        range(later).zip(range(earlier)).is_some_and(|((from, _), (_, to))| from >= to)
     }
 
     fn differ(&self, scope: &Scope<'m>, paths: &[Path]) -> bool {

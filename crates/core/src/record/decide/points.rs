@@ -9,15 +9,14 @@ use crate::fhir::Json;
 use crate::record::complete::{complete, end_follows_start};
 use crate::record::outcome::{ChangeKind, Fault, Refusal};
 use crate::record::update::{Change, Policy, Unknown, apply, gather, lacks, name_patient, unite};
-use crate::record::view::PointHead;
+use crate::record::view::{PointHead, Retired};
 use crate::record::{EventItem, ResourceId, encounter};
 
 impl Draft<'_> {
     /// Marks every data point of a group deleted (hl7-api 6.1.3).
     pub(super) fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
         let mut found = false;
-        for head in self.group(change) {
-            own_record(&head, record)?;
+        for head in self.group(change, record)? {
             if head.deleted {
                 self.delete_again(&head);
                 continue;
@@ -34,12 +33,15 @@ impl Draft<'_> {
     }
 
     /// The data points of a change's group as they are now, in order of id, so that every store tells the same story.
-    fn group(&self, change: &Change) -> Vec<Arc<PointHead>> {
-        let Some(group) = &change.group else { return Vec::new() };
+    ///
+    /// # Errors
+    /// When one was filed for another patient: a group is one order of one patient.
+    fn group(&self, change: &Change, record: ResourceId) -> Result<Vec<Arc<PointHead>>, Refusal> {
+        let Some(group) = &change.group else { return Ok(Vec::new()) };
         let key = (self.update.organisation.code().into(), group.clone());
         let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
         members.sort_unstable();
-        members.into_iter().filter_map(|id| self.current(id)).collect()
+        members.into_iter().filter_map(|id| own(self.current(id)?, record).transpose()).collect()
     }
 
     /// A deletion of what is deleted already: from now on nothing older than this one brings it back.
@@ -51,17 +53,18 @@ impl Draft<'_> {
     }
 
     pub(super) fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
-        let head = self.current(change.id);
+        let there = self.current(change.id);
+        let head = match &there {
+            Some(head) => own(head.clone(), record)?,
+            None => None,
+        };
         if let Some(head) = &head {
-            own_record(head, record)?;
             if change.item.is_none() && self.is_late(head) {
                 return self.unite_late(record, change, head);
             }
         } else {
             let sent_at = self.update.sent_at;
-            let group = self.group(change);
-            // A group is one order of one patient.
-            group.iter().try_for_each(|member| own_record(member, record))?;
+            let group = self.group(change, record)?;
             if group.iter().any(|member| member.deleted && member.entered_at > sent_at) {
                 self.note(change.resource_type, change.id, 0, ChangeKind::Older);
                 return Ok(());
@@ -88,7 +91,13 @@ impl Draft<'_> {
                     Some(deleted) => deleted,
                     None => {
                         let group = change.group.clone();
-                        blank = Arc::new(self.blank(record, change.resource_type, change.id, &change.key, group));
+                        let mut new = self.blank(record, change.resource_type, change.id, &change.key, group);
+                        if let Some(other) = &there {
+                            new.version = other.version;
+                            new.deleted = true;
+                            self.effects.retired.push(Retired::of(other));
+                        }
+                        blank = Arc::new(new);
                         &blank
                     }
                 };
@@ -163,7 +172,7 @@ impl Draft<'_> {
     ) -> Result<(), Refusal> {
         name_patient(&mut body, record);
         let Some(item) = &change.item else {
-            complete(change, &mut body)?;
+            complete(change, kind, &mut body)?;
             let label = match (kind, change.policy) {
                 // Nothing of the message counts but the elements of the policy.
                 (ChangeKind::Updated, Policy::Set) => head.label,
@@ -185,7 +194,12 @@ impl Draft<'_> {
             Policy::Set | Policy::Delete => standing,
             Policy::Append => None,
         };
-        if same.is_some_and(|index| items[index].entered_at > sent_at) {
+        // An event that was cancelled later than this message was sent is that event again.
+        let cancelled = |event: &EventItem| {
+            event.cancelled && *event.kind == *item.kind && Some(event.at) == item.at && event.entered_at > sent_at
+        };
+        let again = change.policy == Policy::Append && items.iter().any(cancelled);
+        if again || same.is_some_and(|index| items[index].entered_at > sent_at) {
             self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
             return Ok(());
         }
@@ -233,10 +247,17 @@ impl Draft<'_> {
     }
 }
 
-/// A data point never moves to another patient's record by a message (misfiling).
-fn own_record(head: &PointHead, record: ResourceId) -> Result<(), Refusal> {
+/// The data point when it is in this record. One that is filed in another and was taken back there (deleted, or all its
+/// events cancelled) is none: its id was used for the wrong patient, and is free again.
+///
+/// # Errors
+/// When it stands in another patient's record: a message never moves it (misfiling).
+fn own(head: Arc<PointHead>, record: ResourceId) -> Result<Option<Arc<PointHead>>, Refusal> {
     if head.record == record {
-        return Ok(());
+        return Ok(Some(head));
+    }
+    if head.deleted || !head.items.is_empty() && head.items.iter().all(|event| event.cancelled) {
+        return Ok(None);
     }
     let text = format!(
         "PID-3: the {} with this id was filed for another patient; check the patient identifiers and the id",
