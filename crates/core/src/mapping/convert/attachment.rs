@@ -25,7 +25,7 @@ pub(in crate::mapping) fn attachment(
     if value.components().skip(5).any(|part| stands(&part)) {
         return Err("holds a ^ that is not escaped; send it as \\S\\");
     }
-    let whole = value.segment().map(|segment| segment.field(value.location().field.into()));
+    let whole = value.segment().map(|segment| segment.field(value.location().field));
     if whole.is_some_and(|field| field.repetitions().filter(stands).nth(1).is_some()) {
         return Err("holds more than one document, or a ~ that is not escaped; send it as \\R\\");
     }
