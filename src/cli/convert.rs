@@ -7,9 +7,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use bytes::Bytes;
 use fairway_core::fhir::{self, Json};
-use fairway_core::hl7v2::{AckCode, Message};
-use fairway_core::mapping::{self, Finding};
-use fairway_core::record::{Fault, RecordUpdate, Refusal, preview};
+use fairway_core::hl7v2::{AckCode, Message, ParseOptions, Zone};
+use fairway_core::mapping::{self, Finding, Plan, Profile};
+use fairway_core::record::{Blob, Fault, RecordUpdate, Refusal, preview};
 
 use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in, messages};
 use crate::config::{Config, ConfiguredFeed};
@@ -18,14 +18,21 @@ use crate::intake::{Content, Verdict, prepare, route};
 /// Base of the full URLs in a converted bundle; relative references resolve against it.
 const BASE: &str = "https://fairway.example/fhir";
 
+/// The mapping of HL7's guide, which every binary carries.
+const GUIDE: &str = "v2-to-fhir";
+
+/// Zone of times without an offset where no feed names one.
+const ZONE: &str = "Europe/London";
+
 /// Convert HL7 v2 messages to FHIR R4 without a store
 ///
-/// Prints one JSON object per message, in order: source, controlId, ack, bundle, unmapped, issues. Files may hold one
-/// message, several, a batch, or MLLP frames. The acknowledgement is what an empty store would give as far as the
-/// message alone decides it.
+/// By HL7's guide (profile v2-to-fhir), which makes resources of any message it maps; with --feeds or --feed by the feeds
+/// of the configuration, under the rules of the records they fill. Prints one JSON object per message, in order: source,
+/// controlId, ack, bundle, unmapped, issues. Files may hold one message, several, a batch, or MLLP frames. The
+/// acknowledgement is what an empty store would give as far as the message alone decides it.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  fairway convert message.hl7\n  fairway convert --unmapped --feed demographics adt/*.hl7\n  fairway convert --ack message.hl7"
+    after_help = "Examples:\n  fairway convert message.hl7\n  fairway convert --feeds --pretty message.hl7\n  fairway convert --unmapped --feed demographics adt/*.hl7\n  fairway convert --ack message.hl7"
 )]
 pub struct Args {
     /// Files or folders with messages, or - for standard input
@@ -34,9 +41,15 @@ pub struct Args {
     /// Configuration file; without it config.toml or config.example.toml here, else the built-in example
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Convert by this feed instead of the one that fits the message
-    #[arg(long, value_name = "NAME")]
+    /// Convert by the feed of the configuration that fits the message
+    #[arg(long)]
+    feeds: bool,
+    /// Convert by this feed
+    #[arg(long, value_name = "NAME", conflicts_with = "feeds")]
     feed: Option<String>,
+    /// Convert by this mapping of the profile v2-to-fhir
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["feeds", "feed"])]
+    mapping: Option<String>,
     /// Print the acknowledgements as HL7 instead of JSON
     #[arg(long)]
     ack: bool,
@@ -57,10 +70,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let Some(feeds) = feeds(&config, args.feed.as_deref()) else {
-        let names: Vec<&str> = config.feeds.iter().map(|feed| feed.feed.name.as_str()).collect();
-        eprintln!("error: there is no such feed\n\nhint: one of: {}", names.join(", "));
-        return Ok(WRONG_USE);
+    let by = match By::of(&config, args) {
+        Ok(by) => by,
+        Err(told) => {
+            eprintln!("error: {told}");
+            return Ok(WRONG_USE);
+        }
     };
     let found = match messages::read(&args.files, messages::Blank::Kept) {
         Ok(found) => found,
@@ -73,7 +88,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let mut unmapped: Vec<(String, usize)> = Vec::new();
     for message in found {
         let source = messages::source(&message);
-        let converted = convert(&feeds, message.bytes);
+        let converted = match &by {
+            By::Feeds(feeds) => convert(feeds, message.bytes),
+            By::Guide(plan, zone) => guide(plan, zone, message.bytes),
+        };
         refused |= converted.code != AckCode::AA;
         if args.ack {
             out.write_all(&converted.hl7)?;
@@ -103,10 +121,39 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     Ok(if refused { FINDINGS } else { DONE })
 }
 
-fn feeds(config: &Config, wanted: Option<&str>) -> Option<Vec<Arc<ConfiguredFeed>>> {
-    match wanted {
-        None => Some(config.feeds.clone()),
-        Some(name) => Some(vec![config.feeds.iter().find(|feed| feed.feed.name == name)?.clone()]),
+/// What messages are converted by.
+enum By {
+    Feeds(Vec<Arc<ConfiguredFeed>>),
+    Guide(Arc<Plan>, Zone),
+}
+
+impl By {
+    /// What the arguments ask for, or why it cannot be.
+    fn of(config: &Config, args: &Args) -> Result<By, String> {
+        if args.feeds {
+            return Ok(By::Feeds(config.feeds.clone()));
+        }
+        if let Some(name) = &args.feed {
+            let names: Vec<&str> = config.feeds.iter().map(|feed| feed.feed.name.as_str()).collect();
+            let feed = config.feeds.iter().find(|feed| feed.feed.name == *name);
+            let feed = feed.ok_or_else(|| format!("there is no such feed\n\nhint: one of: {}", names.join(", ")))?;
+            return Ok(By::Feeds(vec![feed.clone()]));
+        }
+        let name = args.mapping.as_deref().unwrap_or(GUIDE);
+        let plan = match config.plans.get(name) {
+            // A configuration with mappings of its own need not hold the guide's.
+            None if args.mapping.is_none() => {
+                Config::built_in().ok().and_then(|built_in| built_in.plans.get(name).cloned())
+            }
+            held => held.cloned(),
+        };
+        let fits = |plan: &&Arc<Plan>| plan.profile == Profile::V2ToFhir;
+        let plan = plan.as_ref().filter(fits).cloned().ok_or_else(|| {
+            let mut names: Vec<&str> = config.plans.values().filter(fits).map(|plan| plan.name.as_str()).collect();
+            names.sort_unstable();
+            format!("there is no mapping `{name}` of the profile v2-to-fhir\n\nhint: one of: {}", names.join(", "))
+        })?;
+        Ok(By::Guide(plan, Zone::named(ZONE).map_err(|error| error.to_string())?))
     }
 }
 
@@ -141,14 +188,53 @@ fn issue(path: &str, text: &str) -> Json {
     Json::object([("path", Json::string(path)), ("text", Json::string(text))])
 }
 
+/// Converts by HL7's guide.
+fn guide(plan: &Plan, zone: &Zone, raw: Bytes) -> Converted {
+    let now = crate::intake::now_micros();
+    let prepared = prepare(&[], raw.clone(), now);
+    let (mut unmapped, mut issues, mut bundle) = (Vec::new(), Vec::new(), None);
+    let mut refusal = None;
+    if let Ok(message) = Message::parse(raw, &ParseOptions::default()) {
+        issues.extend(warnings(&message));
+        unmapped = mapping::unmapped(plan, &message);
+        match mapping::resources(plan, &message, zone) {
+            Ok(made) => {
+                issues.extend(made.findings.iter().map(|Finding { path, text }| issue(path, text)));
+                let mut entries: Vec<Json> = made
+                    .resources
+                    .into_iter()
+                    .map(|resource| {
+                        let name = |name| resource.str_at(name).unwrap_or_default().to_owned();
+                        entry(&name("resourceType"), &name("id"), resource)
+                    })
+                    .collect();
+                entries.extend(made.blobs.iter().map(binary));
+                bundle = Some(collection(entries));
+            }
+            Err(refused) => refusal = Some(refused),
+        }
+    }
+    let verdict = match (&prepared.content, &refusal) {
+        (Content::Failed(reason), _) => Verdict::Failed(reason),
+        (_, Some(refusal)) => Verdict::Rejected(refusal),
+        _ => Verdict::Accepted,
+    };
+    let hl7 = prepared.answer(&verdict, now);
+    let (code, text) = (verdict.code(), verdict.ack().text());
+    Converted { control_id: prepared.control_id, code, text, hl7, bundle, unmapped, issues }
+}
+
+/// What is odd in a message as it was typed.
+fn warnings(message: &Message) -> impl Iterator<Item = Json> {
+    message.warnings().iter().map(|warning| issue(&format!("byte {}", warning.offset), &warning.code.to_string()))
+}
+
 fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
     let now = crate::intake::now_micros();
     let prepared = prepare(feeds, raw.clone(), now);
     let (mut unmapped, mut issues) = (Vec::new(), Vec::new());
     if let Ok(message) = Message::parse(raw, &feeds.first().map(|feed| feed.parse.clone()).unwrap_or_default()) {
-        for warning in message.warnings() {
-            issues.push(issue(&format!("byte {}", warning.offset), &warning.code.to_string()));
-        }
+        issues.extend(warnings(&message));
         if let Some(feed) = route(feeds, &message) {
             unmapped = mapping::unmapped(&feed.feed.plan, &message);
             if let Ok(translation) = mapping::translate(&feed.feed, &message, now) {
@@ -177,9 +263,6 @@ fn bundle(update: &RecordUpdate) -> Result<Json, Refusal> {
         return Err(Refusal::new(Fault::Missing, missing));
     }
     let mut entries = Vec::new();
-    let entry = |kind: &str, id: &str, resource: Json| {
-        Json::object([("fullUrl", Json::string(format!("{BASE}/{kind}/{id}"))), ("resource", resource)])
-    };
     for (kind, id, body) in preview(update) {
         let resource = Json::resource(kind, &id.to_string(), None, &body);
         if let Some(issue) = fhir::check(&resource).first() {
@@ -187,19 +270,30 @@ fn bundle(update: &RecordUpdate) -> Result<Json, Refusal> {
         }
         entries.push(entry(kind, &id.to_string(), resource));
     }
-    for blob in &update.blobs {
-        let data = base64::engine::general_purpose::STANDARD.encode(&blob.bytes);
-        let binary = Json::object([
-            ("resourceType", Json::string("Binary")),
-            ("id", Json::string(blob.id.as_str())),
-            ("contentType", Json::string(&*blob.content_type)),
-            ("data", Json::string(data)),
-        ]);
-        entries.push(entry("Binary", &blob.id, binary));
-    }
-    Ok(Json::object([
+    entries.extend(update.blobs.iter().map(binary));
+    Ok(collection(entries))
+}
+
+fn entry(kind: &str, id: &str, resource: Json) -> Json {
+    Json::object([("fullUrl", Json::string(format!("{BASE}/{kind}/{id}"))), ("resource", resource)])
+}
+
+/// The entry of a document.
+fn binary(blob: &Blob) -> Json {
+    let data = base64::engine::general_purpose::STANDARD.encode(&blob.bytes);
+    let binary = Json::object([
+        ("resourceType", Json::string("Binary")),
+        ("id", Json::string(blob.id.as_str())),
+        ("contentType", Json::string(&*blob.content_type)),
+        ("data", Json::string(data)),
+    ]);
+    entry("Binary", &blob.id, binary)
+}
+
+fn collection(entries: Vec<Json>) -> Json {
+    Json::object([
         ("resourceType", Json::string("Bundle")),
         ("type", Json::string("collection")),
         ("entry", Json::Array(entries)),
-    ]))
+    ])
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fairway_core::hl7v2::{Charset, Message, ParseOptions, Zone};
-use fairway_core::mapping::{Feed, IdentifierType, Plan};
+use fairway_core::mapping::{Feed, IdentifierType, Plan, Profile};
 use fairway_core::source::{Problems, Source, nearest, parse};
 
 use super::ConfiguredFeed;
@@ -124,7 +124,14 @@ pub(super) fn read(
     let plan = table.required_text("mapping", problems).and_then(|(name, place)| {
         match parts.plans.get(name.as_str()) {
             // None when the mapping has problems of its own, which are told.
-            Some(plan) => plan.clone(),
+            Some(plan) => plan.clone().filter(|plan| {
+                let files = plan.profile == Profile::Phr;
+                if !files {
+                    let hint = "name a mapping of the profile `phr`; `fairway convert` takes this one";
+                    problems.hint(&place, format!("`{name}` makes FHIR resources and files none in records"), hint);
+                }
+                files
+            }),
             None => {
                 let mut names: Vec<&str> = parts.plans.keys().copied().collect();
                 names.sort_unstable();

@@ -35,6 +35,9 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "mappings/patient.toml",
     "mappings/radiology.toml",
     "mappings/results.toml",
+    "mappings/v2-adt.toml",
+    "mappings/v2-common.toml",
+    "mappings/v2-to-fhir.toml",
 ];
 
 /// A set of files.

@@ -1,7 +1,7 @@
 //! Paths: how a mapping, a tool or an error names a value, in HL7's own one-based numbers.
 //!
 //! `PID-3.1`, `PID-3[2].1.1`, `PID-3[*].1`, `PID-3[NHS].1`, `OBX[*]-5`, `OBX[2]-5[1]`, and
-//! `.1.2` for a component of the value at hand. A path finds values; it never converts them.
+//! `.1.2` for a component of the value at hand, `.` for that value. A path finds values; it never converts them.
 
 use std::fmt;
 
@@ -142,6 +142,9 @@ fn of_authority<'m>(field: Value<'m>, name: &str) -> Option<Value<'m>> {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.segment.is_none() && self.component.is_none() {
+            return f.write_str(".");
+        }
         if let Some(segment) = self.segment {
             write!(f, "{segment}")?;
             match self.segment_index {
@@ -186,6 +189,9 @@ impl<'t> Parser<'t> {
         };
         if !self.rest().starts_with('.') {
             self.absolute(&mut path)?;
+        }
+        if self.text == "." {
+            return Ok(path);
         }
         if self.take('.') {
             path.component = Some(self.number("a component number is missing")?);

@@ -38,11 +38,29 @@ pub(super) struct MessagePlan {
     /// True when a row or write goes through segments in their groups.
     pub(super) grouped: bool,
     pub(super) checks: Vec<Check>,
-    pub(super) patient: PatientPlan,
-    pub(super) teams: Option<(Path, Path)>,
-    pub(super) writes: Vec<WritePlan>,
+    pub(super) work: Work,
     /// What is read of each segment.
     pub(super) reads: Vec<Read>,
+}
+
+/// What a mapping makes of a message, by its profile.
+#[derive(Debug, Clone)]
+pub(super) enum Work {
+    /// `phr`: changes of one patient's record.
+    Record { patient: PatientPlan, teams: Option<(Path, Path)>, writes: Vec<WritePlan> },
+    /// `v2-to-fhir`: resources that refer to each other.
+    Resources(Vec<MakePlan>),
+}
+
+/// A resource for each segment, or one for the message.
+#[derive(Debug, Clone)]
+pub(super) struct MakePlan {
+    pub(super) resource: &'static str,
+    pub(super) each: Vec<SegmentName>,
+    pub(super) when: Vec<Condition>,
+    /// What names it beyond this message; its place names it when empty.
+    pub(super) key: Vec<KeyPart>,
+    pub(super) rows: BlockId,
 }
 
 #[derive(Debug, Clone)]
@@ -181,8 +199,19 @@ pub(super) enum Op {
         default: Option<String>,
         otherwise: Option<String>,
     },
+    /// A block of rows, for each value of the source when there is one.
     Block(BlockId),
+    /// A resource of its own that a block of rows makes, and a reference to it.
+    Make {
+        resource: &'static str,
+        block: BlockId,
+    },
     Patient,
+    /// The resource that is made for a segment: the one at hand, or the first of this name.
+    ReferTo {
+        resource: &'static str,
+        of: Option<SegmentName>,
+    },
     Refer {
         resource: &'static str,
         key: Vec<KeyPart>,

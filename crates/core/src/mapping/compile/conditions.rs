@@ -223,8 +223,13 @@ impl Compiler<'_> {
                 self.reads_path(&path, false);
                 Some(path)
             }
+            Ok(path) if self.in_value => {
+                self.own_components.push(path.component.unwrap_or(0));
+                Some(path)
+            }
             Ok(_) => {
-                self.problems.hint(place, format!("`{text}` names no segment"), "write e.g. `PID-5.1`");
+                let hint = "write e.g. `PID-5.1`; `.1` is for rows that a row with `from` names";
+                self.problems.hint(place, format!("`{text}` names no segment"), hint);
                 None
             }
             Err(error) => {

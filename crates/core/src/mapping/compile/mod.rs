@@ -5,13 +5,14 @@
 //! writes; `conditions` reads paths, keys and conditions, `rows` the rows and what fills them.
 
 mod conditions;
+mod resources;
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::codes::CodeSet;
-use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Read, Row, WritePlan};
+use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Read, Row, Work, WritePlan};
 use crate::fhir;
 use crate::hl7v2::{self, Path, SegmentName};
 use crate::record::{Policy, Unknown};
@@ -85,6 +86,11 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         library,
         rows: HashMap::new(),
         checks: HashMap::new(),
+        writes: HashMap::new(),
+        profile: Profile::Phr,
+        in_value: false,
+        own_components: Vec::new(),
+        components: HashMap::new(),
         segments: HashSet::new(),
         events: HashMap::new(),
         places: HashMap::new(),
@@ -113,6 +119,7 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
             Profile::Phr
         }
     };
+    compiler.profile = profile;
     let own = compiler.include(&mut table, &mut vec![file]);
     compiler.whole &= compiler.problems.syntax_errors() == broken;
     let messages: Vec<MessagePlan> = table
@@ -140,7 +147,15 @@ struct Compiler<'a> {
     library: &'a Library,
     rows: HashMap<String, (Place, Value)>,
     checks: HashMap<String, (Place, Value)>,
-    compiled: HashMap<(String, &'static str), BlockId>,
+    writes: HashMap<String, (Place, Value)>,
+    profile: Profile,
+    /// Rows are compiled that stand at a value, so that paths may be relative to it.
+    in_value: bool,
+    /// The components that the rows at hand read of the value they stand at; 0 is the whole value.
+    own_components: Vec<u16>,
+    /// The same for compiled blocks.
+    components: HashMap<BlockId, Vec<u16>>,
+    compiled: HashMap<(String, &'static str, bool), BlockId>,
     /// Blocks being compiled, to refuse circles.
     open: Vec<String>,
     blocks: Vec<Vec<Row>>,
@@ -160,7 +175,7 @@ struct Compiler<'a> {
     problems: &'a mut Problems,
 }
 impl Compiler<'_> {
-    /// Takes `segments`, `[rows]`, `[checks]` and the included files; returns what this file defines.
+    /// Takes `segments`, `[rows]`, `[checks]`, `[writes]` and the included files; returns what this file defines.
     fn include(&mut self, table: &mut Table, files: &mut Vec<String>) -> Vec<(&'static str, String, Place)> {
         let mut own = Vec::new();
         for (name, place) in table.texts("segments", self.problems) {
@@ -172,11 +187,11 @@ impl Compiler<'_> {
                 }
             }
         }
-        for (kind, takes_rows) in [("rows", true), ("checks", false)] {
+        for kind in ["rows", "checks", "writes"] {
             let Some(mut named) = table.table(kind, self.problems) else { continue };
             for (name, place, value) in named.take_all() {
                 // Rows that only other mappings use are looked at no further.
-                let named = |item: &Value| !takes_rows && item.as_text().is_some();
+                let named = |item: &Value| kind == "checks" && item.as_text().is_some();
                 if let Some(item) =
                     source::one_or_many(&value).iter().find(|item| item.as_table().is_none() && !named(item))
                 {
@@ -184,7 +199,11 @@ impl Compiler<'_> {
                     self.problems.hint(&item.place, format!("{kind} `{name}` must be a list of tables"), hint);
                 }
                 own.push((kind, name.clone(), place.clone()));
-                let all = if takes_rows { &mut self.rows } else { &mut self.checks };
+                let all = match kind {
+                    "rows" => &mut self.rows,
+                    "checks" => &mut self.checks,
+                    _ => &mut self.writes,
+                };
                 if let Some((earlier, _)) = all.insert(name.clone(), (place.clone(), value)) {
                     self.problems.hint(&place, format!("{kind} `{name}` are defined already"), format!("at {earlier}"));
                 }
@@ -232,6 +251,32 @@ impl Compiler<'_> {
         // A check may well ask for what a message should not hold.
         let checked = self.reads.len();
         self.places.clear();
+        let work = match self.profile {
+            Profile::Phr => self.record(&mut table),
+            Profile::V2ToFhir => self.resources(&mut table),
+        };
+        table.finish(self.problems);
+        for (event, place) in &events {
+            self.read_in_vain(checked, event, place);
+        }
+        let events = events.into_iter().map(|(event, _)| event).collect();
+        for path in ["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "MSH-18"] {
+            if let Ok(path) = Path::parse(path) {
+                self.reads_path(&path, true);
+            }
+        }
+        let reads = std::mem::take(&mut self.reads);
+        Some(MessagePlan { events, grouped: self.grouped, checks, work: work?, reads })
+    }
+
+    /// What a message does to one patient's record.
+    fn record(&mut self, table: &mut Table) -> Option<Work> {
+        // Identifiers are read without rows.
+        for path in ["PID-2", "PID-3"] {
+            if let Ok(path) = Path::parse(path) {
+                self.reads_path(&path, true);
+            }
+        }
         let patient = match table.table("patient", self.problems) {
             Some(patient) => self.patient(patient),
             None => {
@@ -248,18 +293,7 @@ impl Compiler<'_> {
         });
         let writes: Vec<WritePlan> =
             table.tables("write", self.problems).into_iter().filter_map(|write| self.write(write)).collect();
-        table.finish(self.problems);
-        for (event, place) in &events {
-            self.read_in_vain(checked, event, place);
-        }
-        let events = events.into_iter().map(|(event, _)| event).collect();
-        for path in ["MSH-3", "MSH-4", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "PID-2", "PID-3"] {
-            if let Ok(path) = Path::parse(path) {
-                self.reads_path(&path, true);
-            }
-        }
-        let reads = std::mem::take(&mut self.reads);
-        Some(MessagePlan { events, grouped: self.grouped, checks, patient: patient?, teams, writes, reads })
+        Some(Work::Record { patient: patient?, teams, writes })
     }
 
     /// A message type, as `ADT^A28`; the second place that names one is a problem.

@@ -6,15 +6,44 @@ use super::Compiler;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Row, Source as RowSource};
+use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Source as RowSource};
 use crate::record::{ElementPath, Step};
 use crate::source::{self, Place, Table, Value};
 
 impl Compiler<'_> {
+    /// The compiled rows of a name for elements of one type, which stand at each value of these paths when there are any.
+    pub(super) fn block_at(
+        &mut self,
+        named: &(String, Place),
+        type_name: &'static str,
+        values: &[Path],
+    ) -> Option<BlockId> {
+        if values.is_empty() {
+            return self.block_of(named, type_name);
+        }
+        let outer = (self.in_value, std::mem::take(&mut self.own_components));
+        self.in_value = true;
+        let block = self.block_of(named, type_name);
+        self.in_value = outer.0;
+        let mut own = std::mem::replace(&mut self.own_components, outer.1);
+        let block = block?;
+        own.extend(self.components.get(&block).into_iter().flatten());
+        own.sort_unstable();
+        own.dedup();
+        for path in values {
+            match path.segment {
+                Some(_) => parts_of(path, &own).iter().for_each(|path| self.reads_path(path, false)),
+                None => self.own_components.push(path.component.unwrap_or(0)),
+            }
+        }
+        self.components.insert(block, own);
+        Some(block)
+    }
+
     /// The compiled rows of a name for elements of one type.
     pub(super) fn block_of(&mut self, (name, place): &(String, Place), type_name: &'static str) -> Option<BlockId> {
         self.used.insert(("rows", name.clone()));
-        if let Some(&block) = self.compiled.get(&(name.clone(), type_name)) {
+        if let Some(&block) = self.compiled.get(&(name.clone(), type_name, self.in_value)) {
             // What an earlier message read through these rows is read again here.
             self.reads_again(block);
             return Some(block);
@@ -33,7 +62,7 @@ impl Compiler<'_> {
         if self.problems.len() > before {
             self.faulty.insert(block);
         }
-        self.compiled.insert((name.clone(), type_name), block);
+        self.compiled.insert((name.clone(), type_name, self.in_value), block);
         Some(block)
     }
 
@@ -43,9 +72,15 @@ impl Compiler<'_> {
         while let Some(block) = open.pop() {
             for row in &self.blocks[block] {
                 self.grouped |= !row.each.is_empty() || matches!(row.source, RowSource::Lines(_));
+                if let (RowSource::First(values), Op::Block(inner) | Op::Make { block: inner, .. }) =
+                    (&row.source, &row.op)
+                {
+                    let components = self.components.get(inner).map(Vec::as_slice).unwrap_or_default();
+                    paths.extend(values.iter().flat_map(|path| parts_of(path, components)).map(|path| (path, false)));
+                }
                 paths.extend(row.paths().map(|path| (path.clone(), false)));
                 paths.extend(row.read_whole().iter().map(|path| (path.clone(), true)));
-                if let Op::Block(inner) = row.op {
+                if let Op::Block(inner) | Op::Make { block: inner, .. } = row.op {
                     open.push(inner);
                 }
             }
@@ -89,7 +124,9 @@ impl Compiler<'_> {
             self.used.insert(("rows", name.clone()));
             return self.rows_of(&name, &at, type_name).unwrap_or_default();
         }
-        let sources: Vec<&str> = SOURCES.into_iter().filter(|name| table.has(name)).collect();
+        // Rows may stand at each value of `from`.
+        let sources: Vec<&str> =
+            SOURCES.into_iter().filter(|name| table.has(name) && !(*name == "from" && table.has("rows"))).collect();
         if sources.len() > 1 {
             let message = format!("a row has one source, and this has `{}`", sources.join("` and `"));
             self.problems.hint(&place, message, "keep one of them");
@@ -101,7 +138,12 @@ impl Compiler<'_> {
         let when = self.conditions(&mut table, "when");
         let unless = self.conditions(&mut table, "unless");
         let outside = table.text("outside", self.problems).and_then(|(name, place)| self.segment(&name, &place));
+        let reads = self.reads.len();
         let from = self.paths(&mut table, "from");
+        if table.has("rows") {
+            // Only what the rows read of each value is read.
+            self.reads.truncate(reads);
+        }
         let lines = self.paths(&mut table, "lines");
         let source = match (from.is_empty(), lines.is_empty()) {
             (false, true) => RowSource::First(from),
@@ -161,7 +203,7 @@ impl Compiler<'_> {
         let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
         let Some(op) = op else {
             // Keys that were not come to are no unknown ones.
-            for name in ["value", "rows", "refer", "key", "codes", "with", "title"] {
+            for name in ["value", "rows", "make", "refer", "of", "key", "codes", "with", "title"] {
                 table.take(name);
             }
             table.finish(self.problems);
@@ -283,13 +325,35 @@ impl Compiler<'_> {
         if let Some(value) = table.take("value") {
             return self.constant(&value, target).map(Op::Constant);
         }
+        let values: &[Path] = match source {
+            RowSource::First(paths) => paths,
+            RowSource::Lines(_) | RowSource::Nothing => &[],
+        };
+        if let Some((resource, at)) = table.text("make", self.problems) {
+            if target.type_name != "Reference" {
+                let message = format!("`make` fills a Reference, and this is a {}", target.type_name);
+                self.problems.hint(place, message, "fill it with `from`, `value` or `rows`");
+                return None;
+            }
+            if self.profile == Profile::Phr {
+                let hint = "file it by a `write` of its own, and name it with `refer` and its key";
+                self.problems.hint(&at, "`make` is for the profile `v2-to-fhir`", hint);
+                return None;
+            }
+            let resource = self.resource(&resource, &at);
+            let rows = table.required_text("rows", self.problems)?;
+            let resource = resource?;
+            let block = self.block_at(&rows, resource, values)?;
+            self.required_elements(block, resource, &rows.1);
+            return Some(Op::Make { resource, block });
+        }
         if let Some(rows) = table.text("rows", self.problems) {
             if target.primitive.is_some() {
                 let message = format!("a {} takes a value, not rows", target.type_name);
                 self.problems.hint(place, message, "write `from` or `value` instead of `rows`");
                 return None;
             }
-            return self.block_of(&rows, target.type_name).map(Op::Block);
+            return self.block_at(&rows, target.type_name, values).map(Op::Block);
         }
         if let Some((resource, at)) = table.text("refer", self.problems) {
             if target.type_name != "Reference" {
@@ -297,10 +361,14 @@ impl Compiler<'_> {
                 self.problems.hint(place, message, "fill it with `from`, `value` or `rows`");
                 return None;
             }
-            if resource == "patient" {
+            if resource == "patient" && self.profile == Profile::Phr {
                 return Some(Op::Patient);
             }
             let resource = self.resource(&resource, &at);
+            if self.profile == Profile::V2ToFhir {
+                let of = table.text("of", self.problems).and_then(|(name, place)| self.segment(&name, &place));
+                return Some(Op::ReferTo { resource: resource?, of });
+            }
             let Some(key) = table.take("key") else {
                 self.problems.hint(&at, "`refer` needs the `key` of what it refers to", "the same as in its write");
                 return None;
@@ -357,9 +425,11 @@ impl Compiler<'_> {
                 let use_of = Target { many: false, type_name: "code", primitive: Some(Primitive::Code), binding: uses };
                 self.bound(&text, &use_of, &at).then_some(text)
             }
+            Some((text, _)) if matches!(conversion, Conversion::CxIdentifier | Conversion::EiIdentifier) => Some(text),
             Some((_, at)) => {
                 let message = format!("`{}` takes no `with`", conversion.doc().name);
-                self.problems.hint(&at, message, "leave it out; it is for `contact-point`");
+                let hint = "leave it out; it is for `contact-point`, `cx-identifier` and `ei-identifier`";
+                self.problems.hint(&at, message, hint);
                 None
             }
             None => None,
@@ -476,6 +546,17 @@ impl Compiler<'_> {
     }
 }
 
+/// The parts of the values of a path that are read when rows stand at each.
+fn parts_of(path: &Path, components: &[u16]) -> Vec<Path> {
+    match path.component {
+        Some(_) => vec![path.clone()],
+        None => {
+            let part = |component: &u16| Path { component: Some(*component).filter(|n| *n > 0), ..path.clone() };
+            components.iter().map(part).collect()
+        }
+    }
+}
+
 /// Where a row's value may come from, one of them.
 const SOURCES: [&str; 5] = ["from", "lines", "value", "rows", "refer"];
 
@@ -498,16 +579,19 @@ impl Row {
 
     /// Every path the row reads.
     fn paths(&self) -> impl Iterator<Item = &Path> {
-        let own: &[Path] = match &self.source {
-            RowSource::Nothing => &[],
-            RowSource::First(paths) | RowSource::Lines(paths) => paths,
+        let own: &[Path] = match (&self.source, &self.op) {
+            // Read as far as the block reads.
+            (RowSource::First(_), Op::Block(_) | Op::Make { .. }) | (RowSource::Nothing, _) => &[],
+            (RowSource::First(paths) | RowSource::Lines(paths), _) => paths,
         };
         let conditions = self.when.iter().chain(&self.unless).flat_map(Condition::paths);
         let more: Vec<&Path> = match &self.op {
             Op::Convert { argument, .. } => argument.paths.iter().collect(),
             Op::ObservationValue { paths, .. } => paths.iter().collect(),
             Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
-            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Patient => Vec::new(),
+            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Make { .. } | Op::Patient | Op::ReferTo { .. } => {
+                Vec::new()
+            }
         };
         own.iter().chain(conditions).chain(more)
     }

@@ -4,6 +4,7 @@
 
 mod attachment;
 mod observation;
+mod person;
 
 use std::borrow::Cow;
 
@@ -12,6 +13,7 @@ use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
 pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
+pub(super) use person::{cx_identifier, ei_identifier, human_name, xcn_human_name, xcn_identifier};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,15 @@ pub(super) enum Conversion {
     Pointer,
     ObservationValue,
     EndOfAppointment,
+    HumanName,
+    XcnHumanName,
+    CxIdentifier,
+    XcnIdentifier,
+    EiIdentifier,
+    Coding,
+    Period,
+    Quantity,
+    AuthorityUri,
 }
 
 const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
@@ -141,6 +152,63 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "20240701093000",
         r#""2024-07-01T08:30:00.000Z""#,
     ),
+    doc(
+        "human-name",
+        &["HumanName"],
+        "XPN.",
+        "Jones^Ann^Mary^^Mrs^^L",
+        r#"{"use":"official","family":"Jones","given":["Ann","Mary"],"prefix":["Mrs"]}"#,
+    ),
+    doc("xcn-human-name", &["HumanName"], "The name in XCN.", "1^Jones^Ann", r#"{"family":"Jones","given":["Ann"]}"#),
+    doc(
+        "cx-identifier",
+        &["Identifier"],
+        "CX; `with` is the type when the value names none.",
+        "X1^^^ACME^MR",
+        r#"{"type":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v2-0203","code":"MR"}]},"system":"urn:fairway:rxx:identifier:acme","value":"X1"}"#,
+    ),
+    doc(
+        "xcn-identifier",
+        &["Identifier"],
+        "The identifier in XCN.",
+        "C9^Jones^^^^^^^&1.2.3&ISO",
+        r#"{"system":"urn:oid:1.2.3","value":"C9"}"#,
+    ),
+    doc(
+        "ei-identifier",
+        &["Identifier"],
+        "EI; `with` is its type.",
+        "O7^LAB",
+        r#"{"system":"urn:fairway:rxx:identifier:lab","value":"O7"}"#,
+    ),
+    doc(
+        "coding",
+        &["Coding"],
+        "CE or CWE: the first triplet.",
+        "M^Male^HL70001",
+        r#"{"system":"http://terminology.hl7.org/CodeSystem/v2-0001","code":"M","display":"Male"}"#,
+    ),
+    doc(
+        "period",
+        &["Period"],
+        "DR: two times in their precision.",
+        "20240701^20240702",
+        r#"{"start":"2024-07-01","end":"2024-07-02"}"#,
+    ),
+    doc(
+        "quantity",
+        &["Quantity", "Quantity(SimpleQuantity)", "Duration", "Age", "Count"],
+        "CQ: a number with its unit.",
+        "4.20^mL&&UCUM",
+        r#"{"value":4.20,"unit":"mL","system":"http://unitsofmeasure.org","code":"mL"}"#,
+    ),
+    doc(
+        "authority-uri",
+        &["uri", "url"],
+        "HD: the URI of an application or authority.",
+        "LAB^1.2.3^ISO",
+        r#""urn:oid:1.2.3""#,
+    ),
 ];
 
 const fn doc(
@@ -153,7 +221,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 16] = [
+const ORDER: [Conversion; 25] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -170,6 +238,15 @@ const ORDER: [Conversion; 16] = [
     Conversion::Pointer,
     Conversion::ObservationValue,
     Conversion::EndOfAppointment,
+    Conversion::HumanName,
+    Conversion::XcnHumanName,
+    Conversion::CxIdentifier,
+    Conversion::XcnIdentifier,
+    Conversion::EiIdentifier,
+    Conversion::Coding,
+    Conversion::Period,
+    Conversion::Quantity,
+    Conversion::AuthorityUri,
 ];
 
 impl Conversion {
@@ -380,25 +457,7 @@ fn name_of(parts: &[Cow<'_, str>]) -> Option<Json> {
 
 /// CE or CWE (v2-to-fhir CWE[CodeableConcept]); `organisation` is the code of its sender.
 pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
-    let mut codings = Vec::new();
-    for first in [1, 4] {
-        let code = value.component(first).trimmed();
-        if code.is_empty() {
-            continue;
-        }
-        let mut coding = Vec::with_capacity(3);
-        let system = value.component(first + 2).trimmed();
-        if !system.is_empty() {
-            let known = coding_system(&system);
-            coding.push((
-                "system",
-                Json::String(known.unwrap_or_else(|| local_system(&system, organisation).into()).into()),
-            ));
-        }
-        coding.push(("code", Json::String(collapse(&code))));
-        coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
-        codings.push(Json::object(coding));
-    }
+    let codings: Vec<Json> = [1, 4].into_iter().filter_map(|first| coding_at(value, first, organisation)).collect();
     let words = concept_words(value);
     let mut members = Vec::with_capacity(2);
     if !codings.is_empty() {
@@ -406,6 +465,49 @@ pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
     }
     members.push(("text", words?));
     Some(Json::object(members))
+}
+
+/// The first triplet of CE or CWE.
+pub(super) fn coding(value: Value<'_>, organisation: &str) -> Option<Json> {
+    coding_at(value, 1, organisation)
+}
+
+/// The triplet of code, name and coding system that begins at a component.
+fn coding_at(value: Value<'_>, first: usize, organisation: &str) -> Option<Json> {
+    let code = value.component(first).trimmed();
+    if code.is_empty() {
+        return None;
+    }
+    let mut coding = Vec::with_capacity(3);
+    let system = value.component(first + 2).trimmed();
+    if !system.is_empty() {
+        let known = coding_system(&system).unwrap_or_else(|| local_system(&system, organisation).into());
+        coding.push(("system", Json::String(known.into())));
+    }
+    coding.push(("code", Json::String(collapse(&code))));
+    coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
+    Some(Json::object(coding))
+}
+
+/// DR.
+pub(super) fn period(value: Value<'_>, zone: &Zone) -> Option<Json> {
+    person::period(value.component(1), value.component(2), zone)
+}
+
+/// CQ: its unit is spread over the sub-components of the second component.
+pub(super) fn quantity(value: Value<'_>) -> Converted {
+    let text = value.component(1).trimmed();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = plain_number(&text).ok_or("must be a number")?;
+    Ok(Some(observation::quantity(number, Some(value.component(2)), None)))
+}
+
+/// HD as a URI.
+pub(super) fn authority_uri(value: Value<'_>, organisation: &str) -> Option<Json> {
+    let part = |n: usize| value.component(n).trimmed();
+    person::authority_system([&part(1), &part(2), &part(3)], organisation).map(Json::String)
 }
 
 /// CE or CWE as people read it: the text, else the names, else the codes.
@@ -503,6 +605,15 @@ mod tests {
                 Conversion::Attachment => attachment(value, None).map(|made| made.map(|(json, _)| json)),
                 Conversion::Pointer => Ok(pointer(value, None)),
                 Conversion::ObservationValue => Ok(Json::parse(doc.to.as_bytes()).ok()),
+                Conversion::HumanName => Ok(human_name(value, &zone)),
+                Conversion::XcnHumanName => Ok(xcn_human_name(value, &zone)),
+                Conversion::CxIdentifier => Ok(cx_identifier(value, None, "RXX", &zone)),
+                Conversion::XcnIdentifier => Ok(xcn_identifier(value, "RXX")),
+                Conversion::EiIdentifier => Ok(ei_identifier(value, None, "RXX")),
+                Conversion::Coding => Ok(coding(value, "RXX")),
+                Conversion::Period => Ok(period(value, &zone)),
+                Conversion::Quantity => quantity(value),
+                Conversion::AuthorityUri => Ok(authority_uri(value, "RXX")),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
         }

@@ -6,19 +6,21 @@ use std::borrow::Cow;
 
 use super::{coded, coding_system, collapse, concept_words, plain_number, printable, text, timestamp};
 use crate::fhir::Json;
-use crate::hl7v2::{Segment, TimeOfDay, Value, Zone};
+use crate::hl7v2::{Level, Segment, TimeOfDay, Value, Zone};
 
 /// Quantity of a number and the unit in OBX-6.
-fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
+pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
     let mut members = vec![("value", number)];
     if let Some(comparator) = comparator {
         members.push(("comparator", Json::string(comparator)));
     }
     if let Some(unit) = unit.filter(Value::is_valued) {
-        let code = unit.component(1).trimmed();
-        members.extend(text(unit.component(2)).or_else(|| text(unit.component(1))).map(|words| ("unit", words)));
+        // A field has components, a component of CQ sub-components.
+        let part = |n: usize| if unit.level() < Level::Component { unit.component(n) } else { unit.subcomponent(n) };
+        let code = part(1).trimmed();
+        members.extend(text(part(2)).or_else(|| text(part(1))).map(|words| ("unit", words)));
         if !code.is_empty()
-            && let Some(system) = coding_system(&unit.component(3).trimmed())
+            && let Some(system) = coding_system(&part(3).trimmed())
         {
             members.push(("system", Json::String(system.into_owned())));
             members.push(("code", Json::String(collapse(&code))));

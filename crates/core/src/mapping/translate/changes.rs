@@ -6,12 +6,12 @@ use std::sync::{Arc, LazyLock};
 
 use fairway_care::Label;
 
-use super::Run;
 use super::scope::Scope;
+use super::{Feed, Run};
 use crate::fhir::Json;
 use crate::hl7v2::{Path, fhir_instant_from_micros};
 use crate::mapping::convert;
-use crate::mapping::plan::{KeyPart, MessagePlan, WritePlan};
+use crate::mapping::plan::{KeyPart, WritePlan};
 use crate::record::{Assignment, Change, ElementPath, Fault, Item, Policy, Refusal, ResourceId, Step};
 
 /// Separates the parts of a sender's key; no part can hold it.
@@ -22,10 +22,16 @@ static IDENTIFIER: LazyLock<ElementPath> =
     LazyLock::new(|| Arc::new([Step { name: "identifier", many: true, index: None, choice: None }]));
 
 impl<'m> Run<'_, 'm> {
-    pub(super) fn writes(&mut self, plan: &MessagePlan, whole: &Scope<'m>) -> Result<Vec<Change>, Refusal> {
+    pub(super) fn writes(
+        &mut self,
+        feed: &Feed,
+        writes: &[WritePlan],
+        sent_at: i64,
+        whole: &Scope<'m>,
+    ) -> Result<Vec<Change>, Refusal> {
         let mut changes: Vec<Change> = Vec::new();
         let mut seen = HashSet::new();
-        for write in &plan.writes {
+        for write in writes {
             let mut scopes = Vec::new();
             self.places.each_scope(whole, &write.each, &mut |scope| {
                 if self.places.all_hold(scope, &write.when) {
@@ -34,7 +40,8 @@ impl<'m> Run<'_, 'm> {
                 Ok(())
             })?;
             for scope in &scopes {
-                let change = self.change(write, scope)?;
+                let mut change = self.change(write, sent_at, scope)?;
+                change.label = self.label(feed, write, scope);
                 if write.once && !seen.insert(change.id) {
                     let text = "a second value for one test under one filler order number; send one value per test";
                     return Err(scope.refusal(Fault::Conflict, text));
@@ -45,13 +52,13 @@ impl<'m> Run<'_, 'm> {
         Ok(changes)
     }
 
-    fn change(&mut self, write: &WritePlan, scope: &Scope<'m>) -> Result<Change, Refusal> {
+    fn change(&mut self, write: &WritePlan, sent_at: i64, scope: &Scope<'m>) -> Result<Change, Refusal> {
         let (parts, key) = self.key(&write.key, scope)?;
-        let organisation = self.feed.organisation.code();
+        let organisation = self.organisation;
         let id = ResourceId::of_point(organisation, write.resource, &key);
         let item = match &write.item {
             None => None,
-            Some((kind, at)) => Some(self.item(kind, at, scope, write.policy)?),
+            Some((kind, at)) => Some(self.item(kind, at, sent_at, scope, write.policy)?),
         };
         let mut assignments = Vec::with_capacity(16);
         let mut missing = Vec::new();
@@ -87,7 +94,7 @@ impl<'m> Run<'_, 'm> {
             unite: write.unite.clone(),
             gather: write.gather.clone(),
             missing,
-            label: self.label(write, scope),
+            label: None,
         })
     }
 
@@ -109,13 +116,20 @@ impl<'m> Run<'_, 'm> {
         Ok((found, key))
     }
 
-    fn item(&self, kind: &Arc<str>, at: &[Path], scope: &Scope<'m>, policy: Policy) -> Result<Item, Refusal> {
+    fn item(
+        &self,
+        kind: &Arc<str>,
+        at: &[Path],
+        sent_at: i64,
+        scope: &Scope<'m>,
+        policy: Policy,
+    ) -> Result<Item, Refusal> {
         for path in at {
             let Some(value) = self.places.value(scope, path) else { continue };
             match convert::timestamp(value) {
                 Ok(None) => {}
                 Ok(Some(time)) => {
-                    let zone = &self.feed.zone;
+                    let zone = self.zone;
                     let when = Some(time.fhir_date_time(zone));
                     return Ok(Item { kind: kind.clone(), at: Some(time.instant(zone)), when });
                 }
@@ -123,13 +137,13 @@ impl<'m> Run<'_, 'm> {
             }
         }
         // An event without a time of its own happened when the message says it was sent.
-        let sent_at = (policy != Policy::Set).then_some(self.sent_at);
+        let sent_at = (policy != Policy::Set).then_some(sent_at);
         Ok(Item { kind: kind.clone(), at: sent_at, when: sent_at.map(fhir_instant_from_micros) })
     }
 
     /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health; none when the
     /// message has neither code.
-    fn label(&self, write: &WritePlan, scope: &Scope<'m>) -> Option<Label> {
+    fn label(&self, feed: &Feed, write: &WritePlan, scope: &Scope<'m>) -> Option<Label> {
         let code = |path: &Option<Path>| {
             let code = self.places.text(scope, path.as_ref()?);
             (!code.is_empty()).then_some(code)
@@ -139,8 +153,8 @@ impl<'m> Run<'_, 'm> {
             labels.get(&**code).copied()
         };
         let (specialty, service) = (code(&write.specialty), code(&write.service));
-        of(&specialty, &self.feed.specialty_labels)
-            .or_else(|| of(&service, &self.feed.service_labels))
+        of(&specialty, &feed.specialty_labels)
+            .or_else(|| of(&service, &feed.service_labels))
             .or_else(|| (specialty.is_some() || service.is_some()).then_some(Label::GeneralHealth))
     }
 }

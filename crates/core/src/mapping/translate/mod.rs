@@ -2,9 +2,10 @@
 //!
 //! A message the mapping has no answer for is refused with a reason that names segment, field and repetition; nothing
 //! is dropped without being counted (see [`unmapped`]). `scope` finds what a path means where a row stands, `changes`
-//! makes data points, `rows` fills their elements.
+//! makes data points, `resources` what the HL7 guide makes, `rows` fills their elements.
 
 mod changes;
+mod resources;
 mod rows;
 mod scope;
 
@@ -15,10 +16,13 @@ use fairway_care::{Label, Organisation, TeamRequest};
 
 use super::convert;
 use super::identifiers::{IdentifierType, patient_identifiers};
-use super::plan::{Plan, Profile, Read};
+use super::plan::{Plan, Profile, Read, Work};
 use crate::hl7v2::{Message, Path, SegmentName, Structure, Zone};
 use crate::record::{Blob, Fault, PatientUpdate, RecordUpdate, Refusal};
+use resources::Resources;
 use scope::{Places, Scope};
+
+pub use resources::{Bundled, resources};
 
 /// Everything of a feed that translating its messages needs.
 #[derive(Debug, Clone)]
@@ -105,7 +109,11 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         return refuse(Fault::Structure, "PID[2]: a message holds exactly one patient; send one message for each");
     }
     let places = Places::new(message, structure.as_ref(), &feed.zone);
-    let mut run = Run { feed, sent_at, places, blobs: Vec::new(), findings: Vec::new() };
+    let Work::Record { patient: patient_plan, teams: teams_plan, writes } = &plan.work else {
+        let text = format!("MSH-9: the mapping {} makes FHIR resources of messages and files none", feed.plan.name);
+        return refuse(Fault::Rule, &text);
+    };
+    let mut run = Run::new(&feed.plan, feed.organisation.code(), &feed.zone, places);
     let whole = Scope::whole();
     run.places.run_checks(&plan.checks, &whole)?;
     let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only)
@@ -115,17 +123,17 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         return refuse(Fault::Missing, text);
     }
     let mut patient = PatientUpdate {
-        demographics: plan.patient.demographics,
+        demographics: patient_plan.demographics,
         identifiers,
         assignments: Vec::new(),
         missing: Vec::new(),
     };
-    run.block(plan.patient.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
-    let teams = match &plan.teams {
+    run.block(patient_plan.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
+    let teams = match teams_plan {
         Some((add, remove)) => teams(message, add, remove)?,
         None => None,
     };
-    let changes = run.writes(plan, &whole)?;
+    let changes = run.writes(feed, writes, sent_at, &whole)?;
     let named = feed.organisation.team(message.sending_facility().trim());
     let source_team = named.or_else(|| feed.organisation.team(feed.source_team.as_ref()?));
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
@@ -218,9 +226,24 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
 
 /// One translation under way.
 struct Run<'a, 'm> {
-    feed: &'a Feed,
-    sent_at: i64,
+    plan: &'a Plan,
+    /// Code of the organisation whose codes and numbers these are.
+    organisation: &'a str,
+    zone: &'a Zone,
     places: Places<'m>,
     blobs: Vec<Blob>,
     findings: Vec<Finding>,
+    resources: Resources,
+}
+
+impl<'a, 'm> Run<'a, 'm> {
+    fn new(plan: &'a Plan, organisation: &'a str, zone: &'a Zone, places: Places<'m>) -> Run<'a, 'm> {
+        let (blobs, findings) = (Vec::new(), Vec::new());
+        Run { plan, organisation, zone, places, blobs, findings, resources: Resources::default() }
+    }
+
+    /// What cannot be read is told and left out rather than refused.
+    fn is_lenient(&self) -> bool {
+        self.plan.profile == Profile::V2ToFhir
+    }
 }

@@ -22,9 +22,9 @@ impl<'m> Run<'_, 'm> {
         assignments: &mut Vec<Assignment>,
         missing: &mut Vec<String>,
     ) -> Result<bool, Refusal> {
-        let feed = self.feed;
+        let plan = self.plan;
         let (mut asks, mut told) = (false, false);
-        for row in feed.plan.blocks.get(block).into_iter().flatten() {
+        for row in plan.blocks.get(block).into_iter().flatten() {
             let (made, asked) = self.row_in_scopes(row, scope, missing)?;
             if !matches!(row.op, Op::Constant(_)) {
                 asks = true;
@@ -47,7 +47,7 @@ impl<'m> Run<'_, 'm> {
                 None if row.need == Need::Never || !asked => {}
                 None => {
                     let refusal = scope.refusal(Fault::Missing, &row.missing_text());
-                    if row.need == Need::Always {
+                    if row.need == Need::Always && !self.is_lenient() {
                         return Err(refusal);
                     }
                     missing.push(refusal.text);
@@ -99,22 +99,59 @@ impl<'m> Run<'_, 'm> {
             Op::Patient => Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))]))),
             Op::Refer { resource, key } => {
                 let (_, key) = self.key(key, scope)?;
-                let id = ResourceId::of_point(self.feed.organisation.code(), resource, &key);
+                let id = ResourceId::of_point(self.organisation, resource, &key);
                 Ok(one(Json::object([("reference", Json::string(format!("{resource}/{id}")))])))
             }
-            Op::Block(block) => {
-                let mut inner = Vec::new();
-                let before = missing.len();
-                let told = self.block(*block, scope, &mut inner, missing)?;
-                if !told || missing.len() > before || inner.is_empty() {
-                    return Ok(None);
+            Op::Block(_) | Op::Make { .. } => {
+                let mut made = Vec::new();
+                for scope in self.value_scopes(row, scope) {
+                    made.extend(match &row.op {
+                        Op::Make { resource, block } => self.make_here(resource, *block, &scope)?,
+                        Op::Block(block) => self.block_json(*block, &scope, missing)?,
+                        _ => None,
+                    });
                 }
-                let mut json = Json::Object(Default::default());
-                apply(&inner, &mut json, &[]);
-                Ok(one(json))
+                Ok((!made.is_empty()).then(|| Made::Values(row.path.clone(), made)))
             }
+            Op::ReferTo { resource, of } => Ok(self.reference_to(resource, *of, scope).and_then(one)),
             Op::Convert { .. } | Op::Codes { .. } | Op::ObservationValue { .. } => self.read(row, scope),
         }
+    }
+
+    /// The places where the rows of a block stand: each value of its source, or where the row stands itself.
+    fn value_scopes(&self, row: &Row, scope: &Scope<'m>) -> Vec<Scope<'m>> {
+        let Source::First(paths) = &row.source else { return vec![*scope] };
+        let mut found = Vec::new();
+        for path in paths {
+            self.places.each_value(scope, path, |value| {
+                if value.is_valued() {
+                    found.push(scope.at_value(value));
+                }
+                !row.many && !found.is_empty()
+            });
+            if !found.is_empty() {
+                break;
+            }
+        }
+        found
+    }
+
+    /// What a block makes; none when it tells nothing or lacks something.
+    pub(super) fn block_json(
+        &mut self,
+        block: BlockId,
+        scope: &Scope<'m>,
+        missing: &mut Vec<String>,
+    ) -> Result<Option<Json>, Refusal> {
+        let mut inner = Vec::new();
+        let before = missing.len();
+        let told = self.block(block, scope, &mut inner, missing)?;
+        if !told || missing.len() > before || inner.is_empty() {
+            return Ok(None);
+        }
+        let mut json = Json::Object(Default::default());
+        apply(&inner, &mut json, &[]);
+        Ok(Some(json))
     }
 
     /// Rows that read values.
@@ -144,10 +181,17 @@ impl<'m> Run<'_, 'm> {
                 let place = || path.to_string().replace("[*]", &format!("[{}]", index + 1));
                 let noticed = self.findings.len();
                 let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
-                let converted = self.convert(row, scope, value).map_err(|text| {
-                    let blank = if text.starts_with('.') { "" } else { " " };
-                    scope.refusal(fault, &format!("{}{blank}{text}", place()))
-                })?;
+                let converted = match self.convert(row, scope, value) {
+                    Ok(converted) => converted,
+                    Err(text) if self.is_lenient() => {
+                        self.findings.push(Finding { path: String::new(), text: text.to_owned() });
+                        None
+                    }
+                    Err(text) => {
+                        let blank = if text.starts_with('.') { "" } else { " " };
+                        return Err(scope.refusal(fault, &format!("{}{blank}{text}", place())));
+                    }
+                };
                 for finding in self.findings.iter_mut().skip(noticed) {
                     finding.path = scope.place(&place());
                 }
@@ -178,13 +222,15 @@ impl<'m> Run<'_, 'm> {
             | Op::ObservationValue { .. }
             | Op::Constant(_)
             | Op::Block(_)
+            | Op::Make { .. }
             | Op::Patient
+            | Op::ReferTo { .. }
             | Op::Refer { .. } => Ok(None),
         }
     }
 
     fn convert(&mut self, row: &Row, scope: &Scope<'m>, value: Value<'m>) -> convert::Converted {
-        let zone = &self.feed.zone;
+        let zone = self.zone;
         match &row.op {
             Op::Convert { conversion, argument, .. } => match conversion {
                 Conversion::Text | Conversion::ObservationValue => Ok(convert::text(value)),
@@ -198,7 +244,20 @@ impl<'m> Run<'_, 'm> {
                 Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
                 Conversion::XcnName => Ok(convert::xcn_name(value)),
                 Conversion::NdlName => Ok(convert::ndl_name(value)),
-                Conversion::Coded => Ok(convert::coded(value, self.feed.organisation.code())),
+                Conversion::Coded => Ok(convert::coded(value, self.organisation)),
+                Conversion::Coding => Ok(convert::coding(value, self.organisation)),
+                Conversion::HumanName => Ok(convert::human_name(value, zone)),
+                Conversion::XcnHumanName => Ok(convert::xcn_human_name(value, zone)),
+                Conversion::CxIdentifier => {
+                    Ok(convert::cx_identifier(value, argument.with.as_deref(), self.organisation, zone))
+                }
+                Conversion::XcnIdentifier => Ok(convert::xcn_identifier(value, self.organisation)),
+                Conversion::EiIdentifier => {
+                    Ok(convert::ei_identifier(value, argument.with.as_deref(), self.organisation))
+                }
+                Conversion::Period => Ok(convert::period(value, zone)),
+                Conversion::Quantity => convert::quantity(value),
+                Conversion::AuthorityUri => Ok(convert::authority_uri(value, self.organisation)),
                 Conversion::Pointer => Ok(convert::pointer(value, self.title(scope, argument))),
                 Conversion::Attachment => {
                     let title = self.title(scope, argument);
@@ -219,11 +278,17 @@ impl<'m> Run<'_, 'm> {
                 }
                 Ok(match (otherwise, shape) {
                     (Some(otherwise), _) => coded_as(set, *shape, otherwise, Some(otherwise)),
-                    (None, CodeShape::CodeableConcept) => convert::coded(value, self.feed.organisation.code()),
+                    (None, CodeShape::CodeableConcept) => convert::coded(value, self.organisation),
                     (None, CodeShape::Code | CodeShape::Coding) => None,
                 })
             }
-            Op::ObservationValue { .. } | Op::Constant(_) | Op::Block(_) | Op::Patient | Op::Refer { .. } => Ok(None),
+            Op::ObservationValue { .. }
+            | Op::Constant(_)
+            | Op::Block(_)
+            | Op::Make { .. }
+            | Op::Patient
+            | Op::ReferTo { .. }
+            | Op::Refer { .. } => Ok(None),
         }
     }
 
@@ -243,8 +308,7 @@ impl<'m> Run<'_, 'm> {
         let unit = self.places.value(scope, unit);
         // OBX-5 may repeat; the conversion sees the whole field.
         let field = value.segment().map_or(value, |segment| segment.field(5));
-        let (index, json) =
-            convert::observation_value(field, &kind, unit, (&self.feed.zone, self.feed.organisation.code()))?;
+        let (index, json) = convert::observation_value(field, &kind, unit, (self.zone, self.organisation))?;
         Some(Made::Values(elements.get(index)?.clone(), vec![json]))
     }
 
@@ -252,7 +316,7 @@ impl<'m> Run<'_, 'm> {
     fn appointment_end(&self, scope: &Scope<'m>, paths: &[Path]) -> Result<Option<Json>, Refusal> {
         let [.., start, duration, unit] = paths else { return Ok(None) };
         let start = match self.places.value(scope, start).map(convert::timestamp) {
-            Some(Ok(Some(start))) => start.instant(&self.feed.zone),
+            Some(Ok(Some(start))) => start.instant(self.zone),
             _ => return Ok(None),
         };
         let amount: Option<i64> =

@@ -22,6 +22,8 @@ pub(super) const DEPTH_MAX: usize = 3;
 pub(super) struct Scope<'m> {
     pub(super) group: GroupId,
     pub(super) segment: Option<(Segment<'m>, SegmentName)>,
+    /// The value that relative paths start at.
+    pub(super) value: Option<Value<'m>>,
     place: Place,
 }
 
@@ -58,7 +60,7 @@ fn lies_in(structure: &Structure, own: GroupId, kind: &str, around: GroupId) -> 
 impl<'m> Scope<'m> {
     /// The whole message.
     pub(super) fn whole() -> Scope<'m> {
-        Scope { group: Structure::root(), segment: None, place: Place::default() }
+        Scope { group: Structure::root(), segment: None, value: None, place: Place::default() }
     }
 
     fn inner(&self, segment: Segment<'m>, group: GroupId, name: SegmentName, number: usize) -> Scope<'m> {
@@ -66,12 +68,17 @@ impl<'m> Scope<'m> {
         if let Some(free) = place.steps.iter_mut().find(|step| step.is_none()) {
             *free = Some((name, number));
         }
-        Scope { group, segment: Some((segment, name)), place }
+        Scope { group, segment: Some((segment, name)), value: None, place }
     }
 
     /// The scope of one segment, at the same place.
     pub(super) fn at(&self, segment: Segment<'m>, name: SegmentName, group: GroupId) -> Scope<'m> {
-        Scope { group, segment: Some((segment, name)), place: self.place }
+        Scope { group, segment: Some((segment, name)), value: None, place: self.place }
+    }
+
+    /// The scope of one value, at the same place.
+    pub(super) fn at_value(&self, value: Value<'m>) -> Scope<'m> {
+        Scope { value: Some(value), ..*self }
     }
 
     /// A refusal that begins with the place.
@@ -216,7 +223,10 @@ impl<'m> Places<'m> {
 
     /// Hands each value of a path to `take`, repetitions as the path says, until it says stop.
     pub(super) fn each_value(&self, scope: &Scope<'m>, path: &Path, mut take: impl FnMut(Value<'m>) -> bool) {
-        let Some(name) = path.segment else { return };
+        let Some(name) = path.segment else {
+            scope.value.map(|value| path.in_value(value)).filter(|value| !value.is_empty()).map(take);
+            return;
+        };
         match path.segment_index {
             Index::First => {
                 if let Some(segment) = self.segment(scope, name) {
@@ -231,7 +241,7 @@ impl<'m> Places<'m> {
 
     /// The first value of a path here, also when it is not valued.
     pub(super) fn value(&self, scope: &Scope<'m>, path: &Path) -> Option<Value<'m>> {
-        if path.segment_index == Index::First && path.repetition == Repetition::First {
+        if path.segment.is_some() && path.segment_index == Index::First && path.repetition == Repetition::First {
             return path.in_segment(self.segment(scope, path.segment?)?).next();
         }
         let mut first = None;

@@ -1,0 +1,215 @@
+//! Makes the resources of a message by the profile `v2-to-fhir`: one for each segment a write goes through, and those
+//! that rows make of values on the way.
+//!
+//! Ids follow from the message alone. What a message lacks or gets wrong is told and left out, never refused: this profile
+//! shows what a message says, it files nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use super::scope::{Places, Scope};
+use super::{Finding, Run};
+use crate::fhir::{self, Json};
+use crate::hl7v2::{Message, SegmentName, Structure, Zone};
+use crate::mapping::plan::{BlockId, MakePlan, Plan, Work};
+use crate::record::{Blob, Fault, Refusal, ResourceId, apply};
+
+/// What a message makes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bundled {
+    /// Resources with their ids, valid R4; every reference of theirs leads to one of them.
+    pub resources: Vec<Json>,
+    /// Documents that they refer to.
+    pub blobs: Vec<Blob>,
+    /// Values left out, codes without a mapping and the like.
+    pub findings: Vec<Finding>,
+}
+
+/// Resources under way.
+#[derive(Default)]
+pub(super) struct Resources {
+    /// Which resource is made for a segment, by its index; none for the whole message.
+    targets: HashMap<(&'static str, Option<usize>), ResourceId>,
+    made: Vec<(String, Json)>,
+    known: HashSet<String>,
+}
+
+/// The resources of a message; `zone` is that of times without an offset.
+///
+/// # Errors
+/// A [`Refusal`] when the mapping does not handle the message type, or a check of it fails.
+pub fn resources(plan: &Plan, message: &Message, zone: &Zone) -> Result<Bundled, Refusal> {
+    let (code, trigger) = (message.code(), message.trigger());
+    let Some(of_message) = plan.message(&code, &trigger) else {
+        let text = format!("MSH-9: {code}^{trigger} is not handled by the mapping {}", plan.name);
+        return Err(Refusal::new(Fault::MessageType, text));
+    };
+    let Work::Resources(makes) = &of_message.work else {
+        let text = format!("MSH-9: the mapping {} files messages in records; name a feed that uses it", plan.name);
+        return Err(Refusal::new(Fault::Rule, text));
+    };
+    let structure = of_message.grouped.then(|| Structure::of(message));
+    let sender = sender(message);
+    let places = Places::new(message, structure.as_ref(), zone);
+    let mut run = Run::new(plan, &sender, zone, places);
+    run.places.run_checks(&of_message.checks, &Scope::whole())?;
+    run.make_all(makes, message)?;
+    run.drop_invalid();
+    let Run { blobs, findings, resources, .. } = run;
+    let resources = resources.made.into_iter().map(|(_, resource)| resource).collect();
+    Ok(Bundled { resources, blobs, findings })
+}
+
+/// Whose codes and numbers a message holds: its sending facility, else its application.
+fn sender(message: &Message) -> String {
+    let header = message.segment_at(0);
+    let name = |field| header.map(|header| header.field(field).component(1).trimmed()).unwrap_or_default();
+    let given = [name(4), name(3)].into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+    let plain: String = given.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).collect();
+    if plain.is_empty() { "sender".to_owned() } else { plain.to_ascii_lowercase() }
+}
+
+impl<'m> Run<'_, 'm> {
+    fn make_all(&mut self, makes: &[MakePlan], message: &Message) -> Result<(), Refusal> {
+        // Who made the message, for what has no name beyond it.
+        let header = message.segment_at(0);
+        let of_header = |field| header.map(|header| header.field(field).trimmed().into_owned()).unwrap_or_default();
+        let origin = [of_header(3), of_header(4), of_header(7), of_header(10)].join("\u{1f}");
+        let mut work = Vec::new();
+        for make in makes {
+            let mut scopes = Vec::new();
+            self.places.each_scope(&Scope::whole(), &make.each, &mut |scope| {
+                if self.places.all_hold(scope, &make.when) {
+                    scopes.push(*scope);
+                }
+                Ok(())
+            })?;
+            for scope in scopes {
+                let index = scope.segment.map(|(segment, _)| segment.index());
+                let key = self.key(&make.key, &scope).map(|(_, key)| key).unwrap_or_default();
+                let place = index.map(|index| index.to_string()).unwrap_or_default();
+                let id = match key.as_str() {
+                    "" => ResourceId::derive(&["message", make.resource, &origin, &place]),
+                    key => ResourceId::derive(&["key", self.organisation, make.resource, key]),
+                };
+                self.resources.targets.entry((make.resource, index)).or_insert(id);
+                work.push((make, scope, id));
+            }
+        }
+        for (make, scope, id) in work {
+            let mut missing = Vec::new();
+            let (mut inner, mut body) = (Vec::new(), resource(make.resource, id));
+            let told = self.block(make.rows, &scope, &mut inner, &mut missing)?;
+            for text in missing.iter() {
+                self.findings.push(Finding { path: String::new(), text: text.clone() });
+            }
+            if told && missing.is_empty() {
+                apply(&inner, &mut body, &[]);
+                self.keep(make.resource, id, body);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, kind: &str, id: ResourceId, body: Json) {
+        let reference = format!("{kind}/{id}");
+        if self.resources.known.insert(reference.clone()) {
+            self.resources.made.push((reference, body));
+        }
+    }
+
+    /// A resource of what stands here, named by its own content, so that who is named twice is one.
+    pub(super) fn make_here(
+        &mut self,
+        kind: &'static str,
+        block: BlockId,
+        scope: &Scope<'m>,
+    ) -> Result<Option<Json>, Refusal> {
+        let Some(Json::Object(elements)) = self.block_json(block, scope, &mut Vec::new())? else { return Ok(None) };
+        let told = Json::Object(elements.clone()).to_string();
+        let id = ResourceId::derive(&["content", self.organisation, kind, &told]);
+        let mut body = resource(kind, id);
+        if let Json::Object(object) = &mut body {
+            for (name, value) in elements {
+                object.insert(name, value);
+            }
+        }
+        self.keep(kind, id, body);
+        Ok(Some(reference(kind, id)))
+    }
+
+    /// A reference to what is made for the segment at hand, or for the one that a name means here.
+    pub(super) fn reference_to(&self, kind: &'static str, of: Option<SegmentName>, scope: &Scope<'m>) -> Option<Json> {
+        let segment = match of {
+            Some(name) => Some(self.places.segment(scope, name)?),
+            None => scope.segment.map(|(segment, _)| segment),
+        };
+        let index = segment.map(|segment| segment.index());
+        self.resources.targets.get(&(kind, index)).map(|id| reference(kind, *id))
+    }
+
+    /// Leaves out what is no valid R4 and references to what is not there, until all is well.
+    fn drop_invalid(&mut self) {
+        loop {
+            let before = self.resources.made.len();
+            let mut findings = Vec::new();
+            self.resources.made.retain(|(reference, body)| match fhir::check(body).first() {
+                Some(issue) => {
+                    let kind = reference.split('/').next().unwrap_or_default();
+                    findings.push(Finding { path: String::new(), text: format!("makes no valid {kind}: {issue}") });
+                    false
+                }
+                None => true,
+            });
+            self.findings.append(&mut findings);
+            let there: HashSet<String> = self.resources.made.iter().map(|(reference, _)| reference.clone()).collect();
+            let mut pruned = false;
+            for (_, body) in &mut self.resources.made {
+                prune(body, &there, &mut pruned);
+            }
+            if !pruned && self.resources.made.len() == before {
+                return;
+            }
+        }
+    }
+}
+
+fn resource(kind: &str, id: ResourceId) -> Json {
+    Json::object([("resourceType", Json::string(kind)), ("id", Json::string(id.to_string()))])
+}
+
+fn reference(kind: &str, id: ResourceId) -> Json {
+    Json::object([("reference", Json::string(format!("{kind}/{id}")))])
+}
+
+/// Takes references to what is not there out of a resource, and what that empties; true when `json` became empty.
+fn prune(json: &mut Json, there: &HashSet<String>, pruned: &mut bool) -> bool {
+    let leads_nowhere = |json: &Json| {
+        let target = json
+            .str_at("reference")
+            .filter(|target| target.split_once('/').is_some_and(|(_, id)| ResourceId::parse(id).is_some()));
+        target.is_some_and(|target| !there.contains(target))
+    };
+    match json {
+        Json::Object(object) => {
+            if leads_nowhere(&Json::Object(object.clone())) {
+                *pruned = true;
+                return true;
+            }
+            let mut gone = Vec::new();
+            for (name, value) in object.iter_mut() {
+                if prune(value, there, pruned) {
+                    gone.push(name.to_owned());
+                }
+            }
+            for name in gone {
+                object.remove(&name);
+            }
+            object.is_empty()
+        }
+        Json::Array(items) => {
+            items.retain_mut(|item| !prune(item, there, pruned));
+            items.is_empty()
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => false,
+    }
+}
