@@ -8,7 +8,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use fairway_core::fhir::{self, Json};
 use fairway_core::hl7v2::{AckCode, Message, ParseOptions, Zone};
-use fairway_core::mapping::{self, Finding, Plan, Profile};
+use fairway_core::mapping::{self, Explained, Finding, Plan, Profile};
 use fairway_core::record::{Blob, Fault, RecordUpdate, Refusal, preview};
 
 use super::{DONE, FINDINGS, WRONG_USE, load_or_built_in, messages};
@@ -32,7 +32,7 @@ const ZONE: &str = "Europe/London";
 /// acknowledgement is what an empty store would give as far as the message alone decides it.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  fairway convert message.hl7\n  fairway convert --feeds --pretty message.hl7\n  fairway convert --unmapped --feed demographics adt/*.hl7\n  fairway convert --ack message.hl7"
+    after_help = "Examples:\n  fairway convert message.hl7\n  fairway convert --feeds --pretty message.hl7\n  fairway convert --unmapped --feed demographics adt/*.hl7\n  fairway convert --ack message.hl7\n  fairway convert --explain message.hl7"
 )]
 pub struct Args {
     /// Files or folders with messages, or - for standard input
@@ -56,6 +56,9 @@ pub struct Args {
     /// Print a table of the fields no mapping read, with counts, instead of JSON
     #[arg(long)]
     unmapped: bool,
+    /// Print where each element comes from, instead of JSON: path, value, conversion, file and line of the row
+    #[arg(long, conflicts_with_all = ["ack", "unmapped"])]
+    explain: bool,
     /// Indent the JSON
     #[arg(long)]
     pretty: bool,
@@ -88,10 +91,11 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let mut unmapped: Vec<(String, usize)> = Vec::new();
     for message in found {
         let source = messages::source(&message);
-        let converted = match &by {
-            By::Feeds(feeds) => convert(feeds, message.bytes),
-            By::Guide(plan, zone) => guide(plan, zone, message.bytes),
-        };
+        if args.explain {
+            refused |= !explain(&by, &source, message.bytes, out)?;
+            continue;
+        }
+        let converted = by.convert(message.bytes);
         refused |= converted.code != AckCode::AA;
         if args.ack {
             out.write_all(&converted.hl7)?;
@@ -128,6 +132,29 @@ enum By {
 }
 
 impl By {
+    fn convert(&self, raw: Bytes) -> Converted {
+        match self {
+            By::Feeds(feeds) => convert(feeds, raw),
+            By::Guide(plan, zone) => guide(plan, zone, raw),
+        }
+    }
+
+    /// Where each element comes from.
+    fn explain(&self, raw: Bytes) -> Vec<Explained> {
+        let options = match self {
+            By::Feeds(feeds) => feeds.first().map(|feed| feed.parse.clone()).unwrap_or_default(),
+            By::Guide(..) => ParseOptions::default(),
+        };
+        let Ok(message) = Message::parse(raw, &options) else { return Vec::new() };
+        match self {
+            By::Feeds(feeds) => match route(feeds, &message) {
+                Some(feed) => mapping::explain(&feed.feed, &message, crate::intake::now_micros()),
+                None => Vec::new(),
+            },
+            By::Guide(plan, zone) => mapping::explain_resources(plan, &message, zone),
+        }
+    }
+
     /// What the arguments ask for, or why it cannot be.
     fn of(config: &Config, args: &Args) -> Result<By, String> {
         if args.feeds {
@@ -186,6 +213,65 @@ impl Converted {
 
 fn issue(path: &str, text: &str) -> Json {
     Json::object([("path", Json::string(path)), ("text", Json::string(text))])
+}
+
+/// Prints where each element of a message comes from, or why nothing comes of it; false in that case.
+fn explain(by: &By, source: &str, raw: Bytes, out: &mut impl Write) -> io::Result<bool> {
+    let converted = by.convert(raw.clone());
+    writeln!(out, "{source}")?;
+    if let Some(text) = converted.text.filter(|_| converted.code != AckCode::AA) {
+        writeln!(out, "  {}: {}\n", converted.code.as_str(), printable(&text))?;
+        return Ok(false);
+    }
+    let explained = by.explain(raw);
+    let widest = |cell: fn(&Explained) -> &str, most: usize| {
+        explained.iter().map(|one| printable(cell(one)).chars().count()).max().unwrap_or_default().min(most)
+    };
+    let (element, from, value, how) = (
+        widest(|one| &one.element, 44),
+        widest(|one| &one.from, 20),
+        widest(|one| &one.value, 32),
+        widest(|one| &one.by, 28),
+    );
+    let mut resource = "";
+    for one in &explained {
+        if one.resource != resource {
+            resource = &one.resource;
+            writeln!(out, "{resource}")?;
+        }
+        let shown = Explained {
+            resource: String::new(),
+            element: cut(&one.element, 44),
+            from: cut(&one.from, 20),
+            value: cut(&one.value, 32),
+            by: cut(&one.by, 28),
+            row: one.row.clone(),
+        };
+        writeln!(
+            out,
+            "  {:element$}  {:from$}  {:value$}  {:how$}  {}",
+            shown.element, shown.from, shown.value, shown.by, shown.row
+        )?;
+    }
+    for path in &converted.unmapped {
+        writeln!(out, "  not read: {path}")?;
+    }
+    writeln!(out)?;
+    Ok(true)
+}
+
+/// Without control characters, which would reach the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// At most so many characters, the last of which tells that there are more.
+fn cut(text: &str, most: usize) -> String {
+    let text = printable(text);
+    if text.chars().count() <= most {
+        return text;
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Converts by HL7's guide.

@@ -5,6 +5,7 @@
 mod answers;
 mod bad_peers;
 mod certificates;
+mod convert;
 mod crash;
 mod daemon;
 mod fixtures;

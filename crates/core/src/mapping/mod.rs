@@ -18,4 +18,6 @@ pub use compile::{Library, compile};
 pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};
-pub use translate::{Bundled, Feed, Finding, Translation, resources, translate, unmapped};
+pub use translate::{
+    Bundled, Explained, Feed, Finding, Translation, explain, explain_resources, resources, translate, unmapped,
+};

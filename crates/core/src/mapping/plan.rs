@@ -9,6 +9,7 @@ use super::convert::Conversion;
 use crate::fhir::Json;
 use crate::hl7v2::{Path, SegmentName};
 use crate::record::{ElementPath, Fault, Policy, Unknown};
+use crate::source::Place;
 
 /// Which published behaviour a mapping follows (design 5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,6 +174,8 @@ pub(super) struct Row {
     pub(super) id: Option<String>,
     /// `""` removes the element.
     pub(super) null_deletes: bool,
+    /// Where the row stands in its file.
+    pub(super) place: Place,
 }
 
 #[derive(Debug, Clone)]

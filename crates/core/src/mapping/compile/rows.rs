@@ -219,7 +219,8 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        let row = Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes };
+        let row =
+            Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes, place };
         row.read_whole().iter().for_each(|path| self.reads_path(path, true));
         vec![row]
     }

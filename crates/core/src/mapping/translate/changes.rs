@@ -40,7 +40,11 @@ impl<'m> Run<'_, 'm> {
                 Ok(())
             })?;
             for scope in &scopes {
+                let since = self.trace.mark();
+                let around = self.trace.begin();
                 let mut change = self.change(write, sent_at, scope)?;
+                self.trace.resume(around);
+                self.trace.name(since, &format!("{}/{}", change.resource_type, change.id));
                 change.label = self.label(feed, write, scope);
                 if write.once && !seen.insert(change.id) {
                     let text = "a second value for one test under one filler order number; send one value per test";

@@ -8,6 +8,7 @@ mod changes;
 mod resources;
 mod rows;
 mod scope;
+mod trace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use crate::hl7v2::{Message, Path, SegmentName, Structure, Zone};
 use crate::record::{Blob, Fault, PatientUpdate, RecordUpdate, Refusal};
 use resources::Resources;
 use scope::{Places, Scope};
+use trace::{Mark, Trace};
 
-pub use resources::{Bundled, resources};
+pub use resources::{Bundled, explain_resources, resources};
+pub use trace::Explained;
 
 /// Everything of a feed that translating its messages needs.
 #[derive(Debug, Clone)]
@@ -77,6 +80,16 @@ const AHEAD_MAX: i64 = 366 * 24 * 3600 * 1_000_000;
 /// A [`Refusal`] when the mapping does not handle the message type, a check of it fails, a required element is missing
 /// or a value cannot be read.
 pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation, Refusal> {
+    translate_traced(feed, message, now, Trace::default()).map(|(translation, _)| translation)
+}
+
+/// Where each element came from that [`translate`] makes; empty when it refuses the message.
+pub fn explain(feed: &Feed, message: &Message, now: i64) -> Vec<Explained> {
+    let traced = translate_traced(feed, message, now, Trace::asked(true));
+    traced.map(|(_, trace)| trace.into_found()).unwrap_or_default()
+}
+
+fn translate_traced(feed: &Feed, message: &Message, now: i64, trace: Trace) -> Result<(Translation, Trace), Refusal> {
     let refuse = |fault, text: &str| Err(Refusal::new(fault, text));
     let (code, trigger) = (message.code(), message.trigger());
     let Some(plan) = feed.plan.message(&code, &trigger) else {
@@ -113,7 +126,7 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         let text = format!("MSH-9: the mapping {} makes FHIR resources of messages and files none", feed.plan.name);
         return refuse(Fault::Rule, &text);
     };
-    let mut run = Run::new(&feed.plan, feed.organisation.code(), &feed.zone, places);
+    let mut run = Run::new(&feed.plan, feed.organisation.code(), &feed.zone, places, trace);
     let whole = Scope::whole();
     run.places.run_checks(&plan.checks, &whole)?;
     let identifiers = patient_identifiers(message, &feed.identifiers, feed.test_numbers_only)
@@ -129,6 +142,7 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         missing: Vec::new(),
     };
     run.block(patient_plan.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
+    run.trace.name(Mark::default(), "Patient");
     let teams = match teams_plan {
         Some((add, remove)) => teams(message, add, remove)?,
         None => None,
@@ -137,7 +151,7 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
     let named = feed.organisation.team(message.sending_facility().trim());
     let source_team = named.or_else(|| feed.organisation.team(feed.source_team.as_ref()?));
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
-    let Run { blobs, findings, .. } = run;
+    let Run { blobs, findings, trace, .. } = run;
     let update = RecordUpdate {
         organisation: feed.organisation.clone(),
         creating_team,
@@ -147,7 +161,7 @@ pub fn translate(feed: &Feed, message: &Message, now: i64) -> Result<Translation
         changes,
         blobs,
     };
-    Ok(Translation { update, findings })
+    Ok((Translation { update, findings }, trace))
 }
 
 /// The segment before the first line that is none, as `PID[1]`. Most often the line is the rest of a field in which its
@@ -234,12 +248,13 @@ struct Run<'a, 'm> {
     blobs: Vec<Blob>,
     findings: Vec<Finding>,
     resources: Resources,
+    trace: Trace,
 }
 
 impl<'a, 'm> Run<'a, 'm> {
-    fn new(plan: &'a Plan, organisation: &'a str, zone: &'a Zone, places: Places<'m>) -> Run<'a, 'm> {
+    fn new(plan: &'a Plan, organisation: &'a str, zone: &'a Zone, places: Places<'m>, trace: Trace) -> Run<'a, 'm> {
         let (blobs, findings) = (Vec::new(), Vec::new());
-        Run { plan, organisation, zone, places, blobs, findings, resources: Resources::default() }
+        Run { plan, organisation, zone, places, blobs, findings, resources: Resources::default(), trace }
     }
 
     /// What cannot be read is told and left out rather than refused.

@@ -7,7 +7,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::scope::{Places, Scope};
-use super::{Finding, Run};
+use super::trace::Trace;
+use super::{Explained, Finding, Run};
 use crate::fhir::{self, Json};
 use crate::hl7v2::{Message, SegmentName, Structure, Zone};
 use crate::mapping::plan::{BlockId, MakePlan, Plan, Work};
@@ -38,6 +39,16 @@ pub(super) struct Resources {
 /// # Errors
 /// A [`Refusal`] when the mapping does not handle the message type, or a check of it fails.
 pub fn resources(plan: &Plan, message: &Message, zone: &Zone) -> Result<Bundled, Refusal> {
+    resources_traced(plan, message, zone, Trace::default()).map(|(bundled, _)| bundled)
+}
+
+/// Where each element came from that [`resources`] makes; empty when it refuses the message.
+pub fn explain_resources(plan: &Plan, message: &Message, zone: &Zone) -> Vec<Explained> {
+    let traced = resources_traced(plan, message, zone, Trace::asked(true));
+    traced.map(|(_, trace)| trace.into_found()).unwrap_or_default()
+}
+
+fn resources_traced(plan: &Plan, message: &Message, zone: &Zone, trace: Trace) -> Result<(Bundled, Trace), Refusal> {
     let (code, trigger) = (message.code(), message.trigger());
     let Some(of_message) = plan.message(&code, &trigger) else {
         let text = format!("MSH-9: {code}^{trigger} is not handled by the mapping {}", plan.name);
@@ -50,13 +61,13 @@ pub fn resources(plan: &Plan, message: &Message, zone: &Zone) -> Result<Bundled,
     let structure = of_message.grouped.then(|| Structure::of(message));
     let sender = sender(message);
     let places = Places::new(message, structure.as_ref(), zone);
-    let mut run = Run::new(plan, &sender, zone, places);
+    let mut run = Run::new(plan, &sender, zone, places, trace);
     run.places.run_checks(&of_message.checks, &Scope::whole())?;
     run.make_all(makes, message)?;
     run.drop_invalid();
-    let Run { blobs, findings, resources, .. } = run;
+    let Run { blobs, findings, resources, trace, .. } = run;
     let resources = resources.made.into_iter().map(|(_, resource)| resource).collect();
-    Ok(Bundled { resources, blobs, findings })
+    Ok((Bundled { resources, blobs, findings }, trace))
 }
 
 /// Whose codes and numbers a message holds: its sending facility, else its application.
@@ -98,7 +109,10 @@ impl<'m> Run<'_, 'm> {
         for (make, scope, id) in work {
             let mut missing = Vec::new();
             let (mut inner, mut body) = (Vec::new(), resource(make.resource, id));
+            let (since, around) = (self.trace.mark(), self.trace.begin());
             let told = self.block(make.rows, &scope, &mut inner, &mut missing)?;
+            self.trace.resume(around);
+            self.trace.name(since, &format!("{}/{id}", make.resource));
             for text in missing.iter() {
                 self.findings.push(Finding { path: String::new(), text: text.clone() });
             }
@@ -124,9 +138,16 @@ impl<'m> Run<'_, 'm> {
         block: BlockId,
         scope: &Scope<'m>,
     ) -> Result<Option<Json>, Refusal> {
-        let Some(Json::Object(elements)) = self.block_json(block, scope, &mut Vec::new())? else { return Ok(None) };
+        let (since, around) = (self.trace.mark(), self.trace.begin());
+        let made = self.block_json(block, scope, &mut Vec::new())?;
+        self.trace.resume(around);
+        let Some(Json::Object(elements)) = made else { return Ok(None) };
         let told = Json::Object(elements.clone()).to_string();
         let id = ResourceId::derive(&["content", self.organisation, kind, &told]);
+        self.trace.name(since, &format!("{kind}/{id}"));
+        if self.resources.known.contains(&format!("{kind}/{id}")) {
+            self.trace.take_back(since);
+        }
         let mut body = resource(kind, id);
         if let Json::Object(object) = &mut body {
             for (name, value) in elements {

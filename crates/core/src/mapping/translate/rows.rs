@@ -95,25 +95,50 @@ impl<'m> Run<'_, 'm> {
     fn row(&mut self, row: &Row, scope: &Scope<'m>, missing: &mut Vec<String>) -> Result<Option<Made>, Refusal> {
         let one = |json: Json| Some(Made::Values(row.path.clone(), vec![json]));
         match &row.op {
-            Op::Constant(json) => Ok(one(json.clone())),
-            Op::Patient => Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))]))),
+            Op::Constant(json) => {
+                self.trace.made(row, &row.path, None);
+                Ok(one(json.clone()))
+            }
+            Op::Patient => {
+                self.trace.made(row, &row.path, None);
+                Ok(one(Json::object([("reference", Json::string(PATIENT_REFERENCE))])))
+            }
             Op::Refer { resource, key } => {
                 let (_, key) = self.key(key, scope)?;
                 let id = ResourceId::of_point(self.organisation, resource, &key);
+                self.trace.made(row, &row.path, None);
                 Ok(one(Json::object([("reference", Json::string(format!("{resource}/{id}")))])))
             }
             Op::Block(_) | Op::Make { .. } => {
                 let mut made = Vec::new();
                 for scope in self.value_scopes(row, scope) {
-                    made.extend(match &row.op {
-                        Op::Make { resource, block } => self.make_here(resource, *block, &scope)?,
-                        Op::Block(block) => self.block_json(*block, &scope, missing)?,
+                    let json = match &row.op {
+                        Op::Make { resource, block } => {
+                            let json = self.make_here(resource, *block, &scope)?;
+                            if json.is_some() {
+                                self.trace.made(row, &row.path, scope.value);
+                            }
+                            json
+                        }
+                        Op::Block(block) => {
+                            self.trace.enter(row);
+                            let json = self.block_json(*block, &scope, missing)?;
+                            self.trace.leave();
+                            json
+                        }
                         _ => None,
-                    });
+                    };
+                    made.extend(json);
                 }
                 Ok((!made.is_empty()).then(|| Made::Values(row.path.clone(), made)))
             }
-            Op::ReferTo { resource, of } => Ok(self.reference_to(resource, *of, scope).and_then(one)),
+            Op::ReferTo { resource, of } => {
+                let reference = self.reference_to(resource, *of, scope);
+                if reference.is_some() {
+                    self.trace.made(row, &row.path, None);
+                }
+                Ok(reference.and_then(one))
+            }
             Op::Convert { .. } | Op::Codes { .. } | Op::ObservationValue { .. } => self.read(row, scope),
         }
     }
@@ -144,9 +169,10 @@ impl<'m> Run<'_, 'm> {
         missing: &mut Vec<String>,
     ) -> Result<Option<Json>, Refusal> {
         let mut inner = Vec::new();
-        let before = missing.len();
+        let (before, since) = (missing.len(), self.trace.mark());
         let told = self.block(block, scope, &mut inner, missing)?;
         if !told || missing.len() > before || inner.is_empty() {
+            self.trace.take_back(since);
             return Ok(None);
         }
         let mut json = Json::Object(Default::default());
@@ -158,8 +184,11 @@ impl<'m> Run<'_, 'm> {
     fn read(&mut self, row: &Row, scope: &Scope<'m>) -> Result<Option<Made>, Refusal> {
         if let Source::Lines(paths) = &row.source {
             let lines = self.lines(row, scope, paths);
-            return Ok((!lines.trim().is_empty())
-                .then(|| Made::Values(row.path.clone(), vec![Json::String(lines.trim_end().to_owned())])));
+            if lines.trim().is_empty() {
+                return Ok(None);
+            }
+            self.trace.made(row, &row.path, None);
+            return Ok(Some(Made::Values(row.path.clone(), vec![Json::String(lines.trim_end().to_owned())])));
         }
         let Source::First(paths) = &row.source else { return Ok(None) };
         let mut deleted = false;
@@ -174,7 +203,11 @@ impl<'m> Run<'_, 'm> {
             });
             let Some(first) = valued.first() else { continue };
             if let Op::ObservationValue { elements, paths } = &row.op {
-                return Ok(self.observation(*first, scope, elements, paths));
+                let made = self.observation(*first, scope, elements, paths);
+                if let Some(Made::Values(path, _)) = &made {
+                    self.trace.made(row, path, Some(*first));
+                }
+                return Ok(made);
             }
             let mut made = Vec::with_capacity(valued.len());
             for (index, value) in valued.into_iter().enumerate() {
@@ -195,6 +228,9 @@ impl<'m> Run<'_, 'm> {
                 for finding in self.findings.iter_mut().skip(noticed) {
                     finding.path = scope.place(&place());
                 }
+                if converted.is_some() {
+                    self.trace.made(row, &row.path, Some(value));
+                }
                 made.extend(converted);
             }
             if !made.is_empty() {
@@ -204,7 +240,11 @@ impl<'m> Run<'_, 'm> {
         if deleted {
             return Ok(Some(Made::Deleted));
         }
-        self.fallback(row, scope)
+        let made = self.fallback(row, scope)?;
+        if made.is_some() {
+            self.trace.made(row, &row.path, None);
+        }
+        Ok(made)
     }
 
     /// What a row gives when nothing was read.

@@ -1,0 +1,70 @@
+//! `fairway convert` as people run it: by HL7's guide, by feeds, and with where each element comes from.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use fairway_core::fhir::{self, Json};
+
+const RESULTS: &str = "fixtures/pathology/r01-collection-of-results/message.hl7";
+
+fn convert(arguments: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Command::new(env!("CARGO_BIN_EXE_fairway")).current_dir(root).arg("convert").args(arguments).output().unwrap()
+}
+
+fn row(arguments: &[&str]) -> Json {
+    let output = convert(arguments);
+    Json::parse(output.stdout.trim_ascii()).unwrap()
+}
+
+#[test]
+fn the_guide_makes_a_bundle_whose_references_resolve() {
+    let made = row(&["tests/corpus/adt-d013-fhir-converter.hl7"]);
+    assert_eq!(made.str_at("ack.code"), Some("AA"));
+    let bundle = made.get("bundle").unwrap();
+    assert_eq!(fhir::check_bundle(bundle), []);
+    assert_eq!(row(&["tests/corpus/adt-d013-fhir-converter.hl7"]), made, "the same message makes the same");
+}
+
+#[test]
+fn feeds_convert_by_their_own_rules() {
+    let by_feeds = row(&["--feeds", RESULTS]);
+    let by_name = row(&["--feed", "pathology", RESULTS]);
+    assert_eq!(by_feeds, by_name);
+    let system = by_feeds.str_at("bundle.entry[1].resource.identifier[0].system");
+    assert_eq!(system, Some("urn:fairway:rtst:observation"));
+    let refused = row(&["--feed", "appointments", RESULTS]);
+    assert_eq!((refused.str_at("ack.code"), refused.get("bundle")), (Some("AR"), Some(&Json::Null)));
+}
+
+#[test]
+fn what_there_is_not_is_told_with_what_there_is() {
+    for (arguments, told) in [
+        (["--feed", "pathologie", RESULTS], "hint: one of: appointments, demographics"),
+        (["--mapping", "pathology", RESULTS], "hint: one of: v2-to-fhir"),
+    ] {
+        let output = convert(&arguments);
+        assert_eq!(output.status.code(), Some(2));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+#[test]
+fn each_element_is_explained() {
+    let told = String::from_utf8(convert(&["--explain", "--feeds", RESULTS]).stdout).unwrap();
+    let line = |start: &str| told.lines().find(|line| line.trim_start().starts_with(start)).unwrap_or_default();
+    let words: Vec<&str> = line("birthDate").split_whitespace().collect();
+    assert_eq!(words[..5], ["birthDate", "PID[1]-7[1].1", "19700101", "as", "date"], "{told}");
+    assert!(words[5].starts_with("mappings/patient.toml:"), "{told}");
+    assert!(line("valueQuantity").contains("OBX[1]-5[1]"), "{told}");
+    assert!(line("status").contains("codes observation-status"), "{told}");
+    // A resource that is made on the way has its own heading.
+    let told = String::from_utf8(convert(&["--explain", "tests/corpus/adt-d013-fhir-converter.hl7"]).stdout).unwrap();
+    for heading in ["Patient/", "Encounter/", "Practitioner/"] {
+        assert!(told.lines().any(|line| line.starts_with(heading)), "{heading}: {told}");
+    }
+    let refused = convert(&["--explain", "--feed", "appointments", RESULTS]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stdout).unwrap().contains("AR: Parsing or validation error: MSH-9"));
+}
