@@ -108,6 +108,8 @@ pub(super) enum Condition {
         below: Option<usize>,
         above: Option<usize>,
     },
+    /// A segment of this name stands in no order: an OBX before the first OBR.
+    Loose(SegmentName),
     Pattern(Pattern),
 }
 
@@ -140,8 +142,7 @@ pub(super) struct WritePlan {
     /// None for a deletion, which needs no content.
     pub(super) rows: Option<BlockId>,
     pub(super) only: Arc<[&'static str]>,
-    pub(super) unite: Arc<[&'static str]>,
-    pub(super) gather: Arc<[&'static str]>,
+    pub(super) sum: bool,
     pub(super) specialty: Option<Path>,
     pub(super) service: Option<Path>,
 }
@@ -257,7 +258,7 @@ impl Check {
         match self.conditions.last() {
             Some(Condition::Absent(_)) => Fault::Missing,
             Some(Condition::In(..) | Condition::NotIn(..)) => Fault::Code,
-            Some(Condition::Count { .. }) => Fault::Structure,
+            Some(Condition::Count { .. } | Condition::Loose(_)) => Fault::Structure,
             Some(Condition::Differ(_)) => Fault::Conflict,
             Some(Condition::NoQuantity(_) | Condition::After(_)) => Fault::Value,
             Some(Condition::Valued(_) | Condition::SegmentValued(_) | Condition::Pattern(_)) | None => Fault::Rule,

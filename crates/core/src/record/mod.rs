@@ -10,6 +10,7 @@ mod id;
 mod outcome;
 mod patient;
 mod preview;
+mod report;
 pub mod team;
 mod update;
 mod view;
@@ -25,7 +26,7 @@ pub use outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
 pub use preview::preview;
 pub use update::{
     Assignment, Blob, Change, ElementPath, IdentifierKey, IdentifierKind, Item, PATIENT_REFERENCE, PatientIdentifier,
-    PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient, unite,
+    PatientUpdate, Policy, RecordUpdate, Step, Unknown, apply, name_patient,
 };
 pub use view::{Effects, IdentifierEffect, PointHead, Retired, View};
 pub use wanted::Wanted;

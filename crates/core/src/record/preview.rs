@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use super::complete::complete;
 use super::outcome::ChangeKind;
-use super::update::{Policy, RecordUpdate, apply, gather, name_patient, unite};
-use super::{EventItem, ResourceId, encounter, patient};
+use super::update::{Policy, RecordUpdate, apply, name_patient};
+use super::{EventItem, ResourceId, encounter, patient, report};
 use crate::fhir::Json;
 
 /// Type, id and content of the Patient and of each data point, in the order of the message.
@@ -31,22 +31,20 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             let event = EventItem {
                 cancelled: false,
                 kind: item.kind.to_string(),
-                at: item.at.unwrap_or(update.sent_at),
-                when: item.when.clone().unwrap_or_default(),
+                at: item.at,
+                when: item.when.clone(),
                 entered_at: update.sent_at,
                 label: change.label,
                 resource: body.clone(),
             };
             let events = if change.policy == Policy::Delete { vec![] } else { vec![event] };
-            body = encounter::assemble(&body, &events);
+            body = encounter::assemble(&body, &events).0;
         }
         // What is refused here is told by whoever decides.
         complete(change, ChangeKind::Created, &mut body).ok();
         match places.get(&change.id).and_then(|index: &usize| resources.get_mut(*index)) {
             Some((_, _, earlier)) => {
-                unite(&change.unite, earlier, &mut body);
-                gather(&change.gather, earlier, &mut body, true);
-                *earlier = body;
+                *earlier = if change.sum { report::join(earlier, body) } else { body };
             }
             None => {
                 places.insert(change.id, resources.len());

@@ -97,10 +97,10 @@ pub enum Unknown {
 pub struct Item {
     /// Kind of event, e.g. `ADMIT`.
     pub kind: Arc<str>,
-    /// When it happened, µs since 1970 UTC; none only for [`Policy::Set`] when the message does not say.
-    pub at: Option<i64>,
+    /// When it happened, µs since 1970 UTC.
+    pub at: i64,
     /// The same instant as FHIR dateTime, in the precision of the sender.
-    pub when: Option<String>,
+    pub when: String,
 }
 
 /// One data point and what becomes of it.
@@ -126,10 +126,9 @@ pub struct Change {
     pub assignments: Vec<Assignment>,
     /// With [`Policy::Set`]: the top-level elements that may change.
     pub only: Arc<[&'static str]>,
-    /// Repeating elements whose items are united with the stored ones rather than replaced.
-    pub unite: Arc<[&'static str]>,
-    /// Elements to which several segments of one message add: items, or lines of text.
-    pub gather: Arc<[&'static str]>,
+    /// The data point is what all messages of it add up to (hl7-api 6.1.2): a report of which a correction repeats only
+    /// what it corrects.
+    pub sum: bool,
     /// What is missing to create the data point: complete sentences for the sender.
     pub missing: Vec<String>,
     /// Privacy label by the rules of hl7-api 8.2; none when the message has no code that decides one, so that a data
@@ -254,45 +253,6 @@ fn set(target: &mut Json, path: &[Step], value: &Json) {
 /// True for `deceasedBoolean` when asked for `deceased`.
 fn is_choice_of(name: &str, choice: &str) -> bool {
     name.strip_prefix(choice).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
-}
-
-/// Unites repeating elements with those of the stored resource: the stored items first, then the new ones that differ.
-pub fn unite(names: &[&'static str], stored: &Json, resource: &mut Json) {
-    let Json::Object(object) = resource else { return };
-    for name in names {
-        let Some(Json::Array(held)) = stored.get(name) else { continue };
-        match object.get_mut(name) {
-            Some(Json::Array(items)) => {
-                let known: HashSet<String> = held.iter().map(ToString::to_string).collect();
-                let new = items.iter().filter(|item| !known.contains(&item.to_string()));
-                *items = held.iter().chain(new).cloned().collect();
-            }
-            _ => {
-                object.insert(*name, Json::Array(held.clone()));
-            }
-        }
-    }
-}
-
-/// True when `resource` says nothing of one of these elements that `earlier` has.
-pub(super) fn lacks(names: &[&'static str], earlier: &Json, resource: &Json) -> bool {
-    names.iter().any(|name| earlier.get(name).is_some() && resource.get(name).is_none())
-}
-
-/// Adds what an earlier segment of the same message (`again`), or the stored resource, gave to elements that several
-/// segments tell: items of a repeating element, and lines of a text, which only another segment adds to.
-pub(super) fn gather(names: &[&'static str], earlier: &Json, resource: &mut Json, again: bool) {
-    unite(names, earlier, resource);
-    let Json::Object(object) = resource else { return };
-    for name in names {
-        let Some(Json::String(first)) = earlier.get(name) else { continue };
-        let both = match object.get(name) {
-            Some(Json::String(second)) if second == first || !again => continue,
-            Some(Json::String(second)) => format!("{first}\n{second}"),
-            _ => first.clone(),
-        };
-        object.insert(*name, Json::String(both));
-    }
 }
 
 /// New items of a repeating element: those of the message, and of the stored ones those with an element id that the

@@ -10,7 +10,8 @@ use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
-const QUESTIONS: [&str; 8] = ["valued", "absent", "no-quantity", "path", "differ", "after", "count", "pattern"];
+const QUESTIONS: [&str; 9] =
+    ["valued", "absent", "no-quantity", "path", "differ", "after", "count", "loose", "pattern"];
 
 impl Compiler<'_> {
     /// `checks = "name"`, `["name", { … }]` or a list of tables.
@@ -119,10 +120,10 @@ impl Compiler<'_> {
         }
     }
 
-    /// Reports segments that are read from `reads[from..]` on and that messages of the event never hold.
-    pub(super) fn read_in_vain(&mut self, from: usize, (code, trigger): &(String, String), event: &Place) {
+    /// Reports segments that are read and that messages of the event never hold.
+    pub(super) fn read_in_vain(&mut self, (code, trigger): &(String, String), event: &Place) {
         let mut told = HashSet::new();
-        for &Read { segment, field, .. } in self.reads.get(from..).unwrap_or_default() {
+        for &Read { segment, field, .. } in &self.reads {
             if hl7v2::never_in(segment, code) && told.insert(segment) {
                 let place = self.places.get(&segment).unwrap_or(event);
                 let message = format!("{code}^{trigger} never holds {segment}-{field}: its messages have no {segment}");
@@ -179,6 +180,9 @@ impl Compiler<'_> {
                 self.problems.hint(&place, "`count` needs `above` or `below`", hint);
             }
             self.segment(&name, &place).map(|segment| Condition::Count { segment, below, above })
+        } else if let Some((name, place)) = table.text("loose", self.problems) {
+            self.grouped = true;
+            self.segment(&name, &place).map(Condition::Loose)
         } else if let Some((name, place)) = table.text("pattern", self.problems) {
             self.grouped = true;
             match name.as_str() {
@@ -194,8 +198,8 @@ impl Compiler<'_> {
             let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
             if !given {
-                let hint = "use `valued`, `absent`, `no-quantity`, `path` with `in` or `not-in`, `differ`, `after`, `count` \
-                            or `pattern`";
+                let hint = "use `valued`, `absent`, `no-quantity`, `path` with `in` or `not-in`, `differ`, `after`, `count`, \
+                            `loose` or `pattern`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
@@ -296,7 +300,7 @@ impl Condition {
             | Condition::NotIn(path, _) => std::slice::from_ref(path),
             Condition::Differ(paths) => paths,
             Condition::After(times) => times,
-            Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Pattern(_) => &[],
+            Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Loose(_) | Condition::Pattern(_) => &[],
         }
     }
 }

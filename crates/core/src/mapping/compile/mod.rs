@@ -248,8 +248,8 @@ impl Compiler<'_> {
             Some(value) => self.checks_of(&value),
             None => Vec::new(),
         };
-        // A check may well ask for what a message should not hold.
-        let checked = self.reads.len();
+        // A check may well ask for what a message should not hold, and what it looks at goes nowhere.
+        self.reads.clear();
         self.places.clear();
         let work = match self.profile {
             Profile::Phr => self.record(&mut table),
@@ -257,7 +257,7 @@ impl Compiler<'_> {
         };
         table.finish(self.problems);
         for (event, place) in &events {
-            self.read_in_vain(checked, event, place);
+            self.read_in_vain(event, place);
         }
         let events = events.into_iter().map(|(event, _)| event).collect();
         for path in ["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "MSH-18"] {
@@ -408,8 +408,11 @@ impl Compiler<'_> {
         };
         let sets = table.has("only");
         let only = self.elements(&mut table, "only", resource);
-        let unite = self.elements(&mut table, "unite", resource);
-        let gather = self.elements(&mut table, "gather", resource);
+        let sum = table.boolean("sum", self.problems).unwrap_or(false);
+        if sum && (resource != "DiagnosticReport" || !matches!(policy, Some((Policy::Replace, _)))) {
+            let hint = "leave it out, or write a DiagnosticReport with the policy `replace`";
+            self.problems.hint(table.place(), "`sum` is for reports that are replaced", hint);
+        }
         let specialty = self.paths(&mut table, "specialty").into_iter().next();
         let service = self.paths(&mut table, "service").into_iter().next();
         if let Some((Policy::Append, place)) = &policy
@@ -422,7 +425,6 @@ impl Compiler<'_> {
             );
         }
         if let Some((Policy::Set, place)) = &policy
-            && item.is_none()
             && !sets
         {
             self.problems.hint(place, "policy `set` needs `only`", "list the elements, e.g. `only = [\"status\"]`");
@@ -451,8 +453,7 @@ impl Compiler<'_> {
             item,
             rows,
             only,
-            unite,
-            gather,
+            sum,
             specialty,
             service,
         })

@@ -417,7 +417,8 @@ pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Opti
         };
         (system, number)
     };
-    if text.is_empty() {
+    let text = printable(&text);
+    if text.trim().is_empty() {
         return None;
     }
     let usage = match (use_code.as_str(), equipment.as_str()) {
@@ -427,7 +428,7 @@ pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Opti
         ("ORN" | "VHN", _) => Some("temp"),
         _ => default_use,
     };
-    let mut members = vec![("system", Json::string(system)), ("value", Json::String(printable(&text)))];
+    let mut members = vec![("system", Json::string(system)), ("value", Json::String(text))];
     if let Some(usage) = usage {
         members.push(("use", Json::string(usage)));
     }

@@ -62,7 +62,7 @@ impl<'m> Run<'_, 'm> {
         let id = ResourceId::of_point(organisation, write.resource, &key);
         let item = match &write.item {
             None => None,
-            Some((kind, at)) => Some(self.item(kind, at, sent_at, scope, write.policy)?),
+            Some((kind, at)) => Some(self.item(kind, at, sent_at, scope)?),
         };
         let mut assignments = Vec::with_capacity(16);
         let mut missing = Vec::new();
@@ -95,8 +95,7 @@ impl<'m> Run<'_, 'm> {
             item,
             assignments,
             only: write.only.clone(),
-            unite: write.unite.clone(),
-            gather: write.gather.clone(),
+            sum: write.sum,
             missing,
             label: None,
         })
@@ -120,29 +119,20 @@ impl<'m> Run<'_, 'm> {
         Ok((found, key))
     }
 
-    fn item(
-        &self,
-        kind: &Arc<str>,
-        at: &[Path],
-        sent_at: i64,
-        scope: &Scope<'m>,
-        policy: Policy,
-    ) -> Result<Item, Refusal> {
+    fn item(&self, kind: &Arc<str>, at: &[Path], sent_at: i64, scope: &Scope<'m>) -> Result<Item, Refusal> {
         for path in at {
             let Some(value) = self.places.value(scope, path) else { continue };
             match convert::timestamp(value) {
                 Ok(None) => {}
                 Ok(Some(time)) => {
                     let zone = self.zone;
-                    let when = Some(time.fhir_date_time(zone));
-                    return Ok(Item { kind: kind.clone(), at: Some(time.instant(zone)), when });
+                    return Ok(Item { kind: kind.clone(), at: time.instant(zone), when: time.fhir_date_time(zone) });
                 }
                 Err(text) => return Err(scope.refusal(Fault::Value, &format!("{path} {text}"))),
             }
         }
         // An event without a time of its own happened when the message says it was sent.
-        let sent_at = (policy != Policy::Set).then_some(sent_at);
-        Ok(Item { kind: kind.clone(), at: sent_at, when: sent_at.map(fhir_instant_from_micros) })
+        Ok(Item { kind: kind.clone(), at: sent_at, when: fhir_instant_from_micros(sent_at) })
     }
 
     /// hl7-api 8.2, the rules that need no patient: specialty, order service, else general health; none when the

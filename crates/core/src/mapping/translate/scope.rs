@@ -289,6 +289,7 @@ impl<'m> Places<'m> {
             | Condition::Differ(_)
             | Condition::After(_)
             | Condition::Count { .. }
+            | Condition::Loose(_)
             | Condition::Pattern(_) => self.holds(scope, condition),
         }
     }
@@ -311,6 +312,10 @@ impl<'m> Places<'m> {
                 let count = self.count(*segment);
                 below.is_some_and(|limit| count < limit) || above.is_some_and(|limit| count > limit)
             }
+            Condition::Loose(name) => self.structure.is_some_and(|structure| {
+                let root = Structure::root();
+                self.inside(*name, root).any(|(_, own)| !lies_in(structure, own, "ORDER_OBSERVATION", root))
+            }),
             Condition::Pattern(Pattern::TextualReport) => self.is_textual_report(scope),
             Condition::Pattern(Pattern::Collection) => !self.is_textual_report(scope),
         }

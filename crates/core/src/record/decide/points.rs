@@ -8,22 +8,32 @@ use super::Draft;
 use crate::fhir::Json;
 use crate::record::complete::{complete, end_follows_start};
 use crate::record::outcome::{ChangeKind, Fault, Refusal};
-use crate::record::update::{Change, Policy, Unknown, apply, gather, lacks, name_patient, unite};
+use crate::record::update::{Change, Policy, Unknown, apply, name_patient};
 use crate::record::view::{PointHead, Retired};
-use crate::record::{EventItem, ResourceId, encounter};
+use crate::record::{EventItem, ResourceId, encounter, report};
 
 impl Draft<'_> {
     /// Marks every data point of a group deleted (hl7-api 6.1.3).
     pub(super) fn delete_group(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
         let mut found = false;
+        let sent_at = self.update.sent_at;
         for head in self.group(change, record)? {
+            let items: Arc<[EventItem]> = report::without(&parts(&head), sent_at).into();
+            let (body, label) = report::assemble(&items);
+            let marked = Arc::new(PointHead { items: items.clone(), ..(*head).clone() });
             if head.deleted {
-                self.delete_again(&head);
+                self.delete_again(&marked);
                 continue;
             }
             found = true;
-            if !self.is_late(&head) {
-                self.delete(&head);
+            if head.entered_at <= sent_at {
+                self.delete(&marked);
+            } else if body == Json::Null {
+                self.touched.insert(head.id, marked);
+                self.note(head.resource_type, head.id, head.version, ChangeKind::Older);
+            } else {
+                // What a newer message said stands.
+                self.store(&head, body, items, label, ChangeKind::Updated);
             }
         }
         if !found {
@@ -46,10 +56,8 @@ impl Draft<'_> {
 
     /// A deletion of what is deleted already: from now on nothing older than this one brings it back.
     fn delete_again(&mut self, head: &Arc<PointHead>) {
-        if head.entered_at < self.update.sent_at {
-            let head = PointHead { entered_at: self.update.sent_at, ..(**head).clone() };
-            self.touched.insert(head.id, Arc::new(head));
-        }
+        let head = PointHead { entered_at: head.entered_at.max(self.update.sent_at), ..(**head).clone() };
+        self.touched.insert(head.id, Arc::new(head));
     }
 
     pub(super) fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
@@ -58,17 +66,20 @@ impl Draft<'_> {
             Some(head) => own(head.clone(), record)?,
             None => None,
         };
-        if let Some(head) = &head {
-            if change.item.is_none() && self.is_late(head) {
-                return self.unite_late(record, change, head);
-            }
-        } else {
-            let sent_at = self.update.sent_at;
-            let group = self.group(change, record)?;
-            if group.iter().any(|member| member.deleted && member.entered_at > sent_at) {
-                self.note(change.resource_type, change.id, 0, ChangeKind::Older);
-                return Ok(());
-            }
+        // What came before its order was deleted is gone with it, whenever it comes.
+        let group = self.group(change, record)?;
+        if group
+            .iter()
+            .filter_map(|member| report::deleted_at(&member.items))
+            .any(|deleted| deleted > self.update.sent_at)
+        {
+            self.note(change.resource_type, change.id, 0, ChangeKind::Older);
+            return Ok(());
+        }
+        if let Some(head) = head.as_ref().filter(|head| change.item.is_none() && (head.deleted || !change.sum))
+            && self.is_late(head)
+        {
+            return Ok(());
         }
         let known = head.as_ref().filter(|head| !head.deleted);
         match (change.policy, known) {
@@ -117,45 +128,8 @@ impl Draft<'_> {
                 if policy == Policy::Merge {
                     end_follows_start(&known.body, &change.assignments, &mut body);
                 }
-                if policy == Policy::Replace {
-                    unite(&change.unite, &known.body, &mut body);
-                    let again = self.places.contains_key(&change.id);
-                    if again || lacks(&change.gather, &known.body, &body) {
-                        gather(&change.gather, &known.body, &mut body, again);
-                    }
-                }
                 self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
             }
-        }
-        Ok(())
-    }
-
-    /// An older message does not change a data point, but what it brought beside it, and nothing newer did, is listed
-    /// there: a result that only an older message of its order had.
-    fn unite_late(&mut self, record: ResourceId, change: &Change, head: &Arc<PointHead>) -> Result<(), Refusal> {
-        if head.deleted || change.unite.is_empty() {
-            return Ok(());
-        }
-        let mut told = Json::object([("resourceType", Json::string(change.resource_type))]);
-        apply(&change.assignments, &mut told, &[]);
-        name_patient(&mut told, record);
-        let mut body = (*head.body).clone();
-        let Json::Object(object) = &mut body else { return Ok(()) };
-        for name in change.unite.iter() {
-            let items = told.get(name).and_then(Json::as_array).unwrap_or_default();
-            let there = |item: &&Json| {
-                let id = item.str_at("reference").and_then(|text| ResourceId::parse(text.split_once('/')?.1));
-                id.and_then(|id| self.current(id)).is_some_and(|point| !point.deleted)
-            };
-            let mut joined = head.body.get(name).and_then(Json::as_array).unwrap_or_default().to_vec();
-            let new: Vec<Json> = items.iter().filter(there).filter(|item| !joined.contains(item)).cloned().collect();
-            joined.extend(new);
-            if !joined.is_empty() {
-                object.insert(*name, Json::Array(joined));
-            }
-        }
-        if body != *head.body {
-            self.store(head, body, head.items.clone(), head.label, ChangeKind::Updated);
         }
         Ok(())
     }
@@ -171,6 +145,17 @@ impl Draft<'_> {
         kind: ChangeKind,
     ) -> Result<(), Refusal> {
         name_patient(&mut body, record);
+        let sent_at = self.update.sent_at;
+        if change.sum {
+            let mut items = parts(head);
+            report::add(&mut items, report::part(sent_at, change.label, body), self.places.contains_key(&change.id));
+            let (body, label) = report::assemble(&items);
+            let items = report::still_counting(&items);
+            // What one message alone said is the report itself.
+            let items = if items.len() > 1 { items } else { Vec::new() };
+            self.store(head, body, items.into(), label, kind);
+            return Ok(());
+        }
         let Some(item) = &change.item else {
             complete(change, kind, &mut body)?;
             let label = match (kind, change.policy) {
@@ -182,22 +167,26 @@ impl Draft<'_> {
             self.store(head, body, head.items.clone(), label, kind);
             return Ok(());
         };
-        let sent_at = self.update.sent_at;
         let mut items = held.to_vec();
-        if change.unknown == Unknown::Ignore && items.iter().all(|event| event.cancelled) {
+        let exists = items.iter().any(|event| !event.cancelled);
+        if change.unknown == Unknown::Ignore && !exists {
             self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
             return Ok(());
         }
-        let standing = items.iter().rposition(|event| *event.kind == *item.kind && !event.cancelled);
+        let of_kind = |event: &EventItem| *event.kind == *item.kind;
         let same = match change.policy {
-            Policy::Replace | Policy::Merge => items.iter().rposition(|event| *event.kind == *item.kind),
-            Policy::Set | Policy::Delete => standing,
-            Policy::Append => None,
+            Policy::Replace | Policy::Merge => items.iter().rposition(of_kind),
+            // The last one that the sender can have meant.
+            Policy::Delete => {
+                let meant = |event: &EventItem| of_kind(event) && !event.cancelled;
+                let known = items.iter().rposition(|event| meant(event) && event.entered_at <= sent_at);
+                known.or_else(|| items.iter().rposition(meant))
+            }
+            Policy::Set | Policy::Append => None,
         };
         // An event that was cancelled later than this message was sent is that event again.
-        let cancelled = |event: &EventItem| {
-            event.cancelled && *event.kind == *item.kind && Some(event.at) == item.at && event.entered_at > sent_at
-        };
+        let cancelled =
+            |event: &EventItem| event.cancelled && of_kind(event) && event.at == item.at && event.entered_at > sent_at;
         let again = change.policy == Policy::Append && items.iter().any(cancelled);
         if again || same.is_some_and(|index| items[index].entered_at > sent_at) {
             self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
@@ -205,8 +194,8 @@ impl Draft<'_> {
         }
         let event = || EventItem {
             kind: item.kind.to_string(),
-            at: item.at.unwrap_or(sent_at),
-            when: item.when.clone().unwrap_or_default(),
+            at: item.at,
+            when: item.when.clone(),
             entered_at: sent_at,
             label: change.label,
             cancelled: false,
@@ -217,17 +206,10 @@ impl Draft<'_> {
                 items.remove(index);
                 items.push(event());
             }
-            (Policy::Replace | Policy::Merge | Policy::Append, _) => encounter::add(&mut items, event())?,
-            (Policy::Set, Some(index)) => {
-                if let (Some(at), Some(when)) = (item.at, &item.when) {
-                    items[index].at = at;
-                    items[index].when.clone_from(when);
-                    items[index].entered_at = sent_at;
-                }
-            }
+            (Policy::Replace | Policy::Merge | Policy::Append | Policy::Set, _) => encounter::add(&mut items, event())?,
             (Policy::Delete, Some(index)) => encounter::cancel(&mut items, index, sent_at),
-            (Policy::Set | Policy::Delete, None) => {
-                if change.policy == Policy::Delete && encounter::cancel_again(&mut items, &item.kind, sent_at) {
+            (Policy::Delete, None) => {
+                if encounter::cancel_again(&mut items, &item.kind, sent_at) {
                     let head = PointHead { items: items.into(), ..(**head).clone() };
                     self.touched.insert(head.id, Arc::new(head));
                 }
@@ -235,16 +217,25 @@ impl Draft<'_> {
                 return Ok(());
             }
         }
-        // Cancelling or correcting says nothing of the patient's stay itself, so the stored description stands.
-        let base = match change.policy {
-            Policy::Set | Policy::Delete => (*head.body).clone(),
-            Policy::Replace | Policy::Merge | Policy::Append => body,
-        };
-        let body = encounter::assemble(&base, &items);
+        // Cancelling says nothing of the patient's stay itself, so the stored description stands.
+        let base = if change.policy == Policy::Delete { (*head.body).clone() } else { body };
+        let (body, contradiction) = encounter::assemble(&base, &items);
+        if let Some(text) = contradiction.filter(|_| change.policy != Policy::Delete) {
+            return Err(Refusal::new(Fault::Conflict, text));
+        }
         let label = encounter::label(&items, head.label);
         self.store(head, body, items.into(), label, kind);
         Ok(())
     }
+}
+
+/// The items of a data point; what one message alone said of a report is the report itself.
+fn parts(head: &PointHead) -> Vec<EventItem> {
+    let mut items = head.items.to_vec();
+    if head.resource_type == "DiagnosticReport" && !head.deleted && !items.iter().any(|item| !item.cancelled) {
+        items.push(report::part(head.entered_at, Some(head.label), (*head.body).clone()));
+    }
+    items
 }
 
 /// The data point when it is in this record. One that is filed in another and was taken back there (deleted, or all its
@@ -256,7 +247,7 @@ fn own(head: Arc<PointHead>, record: ResourceId) -> Result<Option<Arc<PointHead>
     if head.record == record {
         return Ok(Some(head));
     }
-    if head.deleted || !head.items.is_empty() && head.items.iter().all(|event| event.cancelled) {
+    if head.deleted || (head.resource_type == "Encounter" && head.body.str_at("status") == Some("cancelled")) {
         return Ok(None);
     }
     let text = format!(
