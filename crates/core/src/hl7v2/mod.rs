@@ -55,7 +55,7 @@ pub use names::{last_field_before, message_codes, never_in, segment_names};
 pub use path::{Index, PATH_BYTES_MAX, Path, PathError, Repetition};
 pub use segment::{Segment, SegmentName};
 pub use separators::Separators;
-pub use structure::{GroupId, Structure};
+pub use structure::{GroupId, Structure, can_stand_in};
 pub use time::{Precision, TimeError, TimeOfDay, Timestamp, fhir_instant_from_micros, hl7_from_micros};
 pub use value::{Level, Value};
 pub use zone::{Zone, ZoneError};

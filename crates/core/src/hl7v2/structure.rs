@@ -5,6 +5,7 @@
 
 use super::grammar::{Group, Kind, of_message};
 use super::message::Message;
+use super::segment::SegmentName;
 
 /// One group instance of one message. Ids count from 0, the whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,25 @@ struct Instance {
     /// Index of its first and its last segment.
     first: usize,
     last: usize,
+}
+
+/// Whether a segment can belong to another one in messages of a type: an OBX to an OBR, and not an OBR to an OBX.
+pub fn can_stand_in(code: &str, trigger: &str, outer: SegmentName, inner: SegmentName) -> bool {
+    fn holds(group: &Group, name: SegmentName) -> bool {
+        group.items.iter().any(|item| match item.kind {
+            Kind::Segment(own) => own == name.bytes(),
+            Kind::Group(within) => holds(within, name),
+        })
+    }
+    fn look(group: &Group, outer: SegmentName, inner: SegmentName) -> bool {
+        let own = group.items.iter().any(|item| matches!(item.kind, Kind::Segment(own) if own == outer.bytes()));
+        // A group without items is a message type whose structure is not known.
+        let within = || {
+            group.items.iter().filter_map(|item| if let Kind::Group(within) = item.kind { Some(within) } else { None })
+        };
+        group.items.is_empty() || (own && holds(group, inner)) || within().any(|group| look(group, outer, inner))
+    }
+    look(of_message(code, trigger), outer, inner)
 }
 
 impl Structure {

@@ -223,6 +223,75 @@ fn faults_of_writes_and_files() {
 }
 
 #[test]
+fn what_makes_no_sense_is_told() {
+    let oru = |write: &str, rows: &str| {
+        let text = format!(
+            "profile = \"phr\"\n[[message]]\nevents = [\"ORU^R01\"]\npatient = {{ policy = \"match\", rows = \"p\" }}\n\
+             write = [{write}]\n[rows]\np = [{{ to = \"active\", value = true }}]\n{rows}\n"
+        );
+        let (library, mut problems) = library(&[("m.toml", &text)], &[]);
+        assert!(compile(&library, "m", &mut problems).is_none(), "{text}");
+        problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let observation = "o = [{ to = \"status\", value = \"final\" }, { to = \"code.text\", from = \"OBX-3.2\" }]";
+    let write = |rest: &str| {
+        format!(r#"{{ resource = "Observation", policy = "replace", key = "OBX-3.1", rows = "o", {rest} }}"#)
+    };
+    let report = "{ resource = \"DiagnosticReport\", policy = \"replace\", key = \"OBR-3.1\", rows = \"r\" }";
+    let rows = |row: &str| {
+        format!(
+            "r = [{{ to = \"status\", value = \"final\" }}, {{ to = \"code.text\", from = \"OBR-4.2\" }}, {row}]\n{observation}"
+        )
+    };
+    for (write, rows, expected) in [
+        (
+            write(r#"each = "OBX/OBR""#),
+            observation.to_owned(),
+            ": ORU^R01: no OBR ever belongs to an OBX (hint: write `OBR/OBX` for the OBX of each OBR)",
+        ),
+        (
+            write(r#"when = [{ valued = "OBX-5" }, { absent = "OBX-5" }]"#),
+            observation.to_owned(),
+            ": these conditions exclude each other, so this is never reached (hint: take one away)",
+        ),
+        (
+            write(r#"item = "ADMITT""#),
+            observation.to_owned(),
+            ": `ADMITT` is no kind of event (hint: did you mean `ADMIT`?)",
+        ),
+        (
+            format!("{report}, {}", write("")),
+            rows(r#"{ to = "result", refer = "Observation", key = "OBX-3.2" }"#),
+            "no write of this message makes Observation with the key OBX-3.2 (hint: its keys are: OBX-3.1)",
+        ),
+        (
+            format!("{report}, {}", write("")),
+            rows(r#"{ to = "result", refer = "Patient", key = "OBX-3.1" }"#),
+            "this element cannot refer to a Patient (hint: it refers to: Observation)",
+        ),
+        (
+            report.to_owned(),
+            rows(r#"{ to = "extension", rows = "e" }"#)
+                .replace("o = [", "e = [{ to = \"valueString\", from = \"OBR-4.1\" }]\no = ["),
+            "no row fills `url`, which FHIR requires of Extension (hint: add a row with `to = \"url\"`)",
+        ),
+    ] {
+        let found = oru(&write, &rows);
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{expected}\n{found:#?}");
+    }
+    let guide = GUIDE.replace("refer = \"Patient\", of = \"PID\"", "refer = \"Group\", of = \"PID\"");
+    let (library, mut found) = library(&[("m.toml", &guide)], &[]);
+    assert!(compile(&library, "m", &mut found).is_none());
+    let told: Vec<String> = found.into_vec().iter().map(ToString::to_string).collect();
+    let expected = "no write of this message makes Group (hint: there are: Patient, Observation, DiagnosticReport)";
+    assert!(told.iter().any(|problem| problem.contains(expected)), "{told:#?}");
+    let empty = problems(
+        "checks = [{ if = { valued = \"PID-3\" }, refuse = \" \" }]\n[rows]\npatient = [{ to = \"active\", value = true }]\n",
+    );
+    assert!(empty[0].contains("the refusal says nothing"), "{empty:?}");
+}
+
+#[test]
 fn an_event_is_handled_in_one_place() {
     let rows = "[rows]\npatient = [{ to = \"active\", value = true }]\n";
     let second = |events: &str| {

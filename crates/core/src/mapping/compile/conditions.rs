@@ -41,6 +41,9 @@ impl Compiler<'_> {
             }
             let refusal = table.required_text("refuse", self.problems);
             table.finish(self.problems);
+            if let Some((_, place)) = refusal.as_ref().filter(|(text, _)| text.trim().is_empty()) {
+                self.problems.hint(place, "the refusal says nothing", "tell the sender what is wrong, and where");
+            }
             if let Some((refusal, _)) = refusal {
                 checks.push(Check { each, conditions, refusal });
             }
@@ -69,7 +72,9 @@ impl Compiler<'_> {
     pub(super) fn each(&mut self, table: &mut Table) -> Vec<SegmentName> {
         let Some((text, place)) = table.text("each", self.problems) else { return Vec::new() };
         self.grouped = true;
-        text.split('/').filter_map(|name| self.segment(name, &place)).collect()
+        let each: Vec<SegmentName> = text.split('/').filter_map(|name| self.segment(name, &place)).collect();
+        self.nests(&each, &place);
+        each
     }
 
     pub(super) fn segment(&mut self, name: &str, place: &Place) -> Option<SegmentName> {
@@ -137,7 +142,13 @@ impl Compiler<'_> {
     }
 
     pub(super) fn conditions(&mut self, table: &mut Table, name: &'static str) -> Vec<Condition> {
-        table.tables(name, self.problems).into_iter().filter_map(|condition| self.condition(condition)).collect()
+        let tables = table.tables(name, self.problems);
+        let place = tables.first().map(|condition| condition.place().clone());
+        let conditions: Vec<Condition> = tables.into_iter().filter_map(|condition| self.condition(condition)).collect();
+        if let Some(place) = place {
+            self.contradictions(&conditions, &place);
+        }
+        conditions
     }
 
     pub(super) fn condition(&mut self, mut table: Table) -> Option<Condition> {

@@ -7,6 +7,7 @@
 mod conditions;
 mod resources;
 mod rows;
+mod sense;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -87,6 +88,7 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         rows: HashMap::new(),
         checks: HashMap::new(),
         writes: HashMap::new(),
+        nestings: Vec::new(),
         profile: Profile::Phr,
         in_value: false,
         own_components: Vec::new(),
@@ -148,6 +150,8 @@ struct Compiler<'a> {
     rows: HashMap<String, (Place, Value)>,
     checks: HashMap<String, (Place, Value)>,
     writes: HashMap<String, (Place, Value)>,
+    /// What `each` of the message at hand goes through.
+    nestings: Vec<sense::Nesting>,
     profile: Profile,
     /// Rows are compiled that stand at a value, so that paths may be relative to it.
     in_value: bool,
@@ -251,6 +255,7 @@ impl Compiler<'_> {
         // A check may well ask for what a message should not hold, and what it looks at goes nowhere.
         self.reads.clear();
         self.places.clear();
+        self.nestings.clear();
         let work = match self.profile {
             Profile::Phr => self.record(&mut table),
             Profile::V2ToFhir => self.resources(&mut table),
@@ -258,6 +263,12 @@ impl Compiler<'_> {
         table.finish(self.problems);
         for (event, place) in &events {
             self.read_in_vain(event, place);
+        }
+        if let Some((event, _)) = events.first() {
+            self.nested_in_vain(event);
+        }
+        if let Some(work) = work.as_ref().filter(|_| self.whole) {
+            self.references(work);
         }
         let events = events.into_iter().map(|(event, _)| event).collect();
         for path in ["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "MSH-18"] {
@@ -385,6 +396,11 @@ impl Compiler<'_> {
         let key = match table.take("key") {
             Some(value) => {
                 let key = self.key(&value, &labels);
+                if let Some((_, place)) =
+                    labels.last().filter(|_| labels.len() < key.iter().filter(|part| !part.optional).count())
+                {
+                    self.problems.hint(place, "fewer labels than parts of the key", "give one label for each part");
+                }
                 if let Some((_, place)) = labels.get(key.len().max(1)) {
                     self.problems.hint(place, "more labels than parts of the key", "give one label for each part");
                 }
@@ -400,7 +416,8 @@ impl Compiler<'_> {
         let whole_group = table.boolean("whole-group", self.problems).unwrap_or(false);
         let once = table.boolean("once", self.problems).unwrap_or(false);
         let at = self.paths(&mut table, "at");
-        let item = table.text("item", self.problems).map(|(kind, _)| (Arc::from(kind), at));
+        let item = table.text("item", self.problems).and_then(|given| self.event_kind(given));
+        let item = item.map(|kind| (Arc::from(kind), at));
         let deletes = item.is_none() && matches!(policy, Some((Policy::Delete, _)));
         let rows = match deletes {
             true => None,
@@ -460,7 +477,7 @@ impl Compiler<'_> {
     }
 
     /// Elements that FHIR requires and no row fills, told once for a block.
-    fn required_elements(&mut self, rows: BlockId, resource: &str, place: &Place) {
+    pub(super) fn required_elements(&mut self, rows: BlockId, resource: &str, place: &Place) {
         if !self.whole || self.faulty.contains(&rows) {
             return;
         }

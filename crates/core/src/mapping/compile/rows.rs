@@ -242,7 +242,7 @@ impl Compiler<'_> {
             let (path, _) = self.element_path(VALUE_ELEMENTS[0], place, type_name)?;
             return Some((
                 path,
-                Target { many: false, type_name: "Observation.value[x]", primitive: None, binding: None },
+                Target { many: false, type_name: "Observation.value[x]", primitive: None, binding: None, targets: &[] },
             ));
         }
         let (path, element) = self.element_path(to, place, type_name)?;
@@ -251,7 +251,16 @@ impl Compiler<'_> {
             _ => None,
         };
         let binding = element.binding();
-        Some((path, Target { many: element.many(), type_name: element.type_name(), primitive, binding }))
+        Some((
+            path,
+            Target {
+                many: element.many(),
+                type_name: element.type_name(),
+                primitive,
+                binding,
+                targets: element.targets(),
+            },
+        ))
     }
 
     /// Resolves `name.given[0]` below a type.
@@ -344,6 +353,7 @@ impl Compiler<'_> {
             let resource = self.resource(&resource, &at);
             let rows = table.required_text("rows", self.problems)?;
             let resource = resource?;
+            self.refers_to(resource, target.targets, &at);
             let block = self.block_at(&rows, resource, values)?;
             self.required_elements(block, resource, &rows.1);
             return Some(Op::Make { resource, block });
@@ -354,7 +364,9 @@ impl Compiler<'_> {
                 self.problems.hint(place, message, "write `from` or `value` instead of `rows`");
                 return None;
             }
-            return self.block_at(&rows, target.type_name, values).map(Op::Block);
+            let block = self.block_at(&rows, target.type_name, values)?;
+            self.required_inside(block, target.type_name, &rows.1);
+            return Some(Op::Block(block));
         }
         if let Some((resource, at)) = table.text("refer", self.problems) {
             if target.type_name != "Reference" {
@@ -363,9 +375,13 @@ impl Compiler<'_> {
                 return None;
             }
             if resource == "patient" && self.profile == Profile::Phr {
+                self.refers_to("Patient", target.targets, &at);
                 return Some(Op::Patient);
             }
             let resource = self.resource(&resource, &at);
+            if let Some(resource) = resource {
+                self.refers_to(resource, target.targets, &at);
+            }
             if self.profile == Profile::V2ToFhir {
                 let of = table.text("of", self.problems).and_then(|(name, place)| self.segment(&name, &place));
                 return Some(Op::ReferTo { resource: resource?, of });
@@ -423,7 +439,13 @@ impl Compiler<'_> {
         let with = match table.text("with", self.problems) {
             Some((text, at)) if conversion == Conversion::ContactPoint => {
                 let uses = self.element_path("use", &at, "ContactPoint").and_then(|found| found.1.binding());
-                let use_of = Target { many: false, type_name: "code", primitive: Some(Primitive::Code), binding: uses };
+                let use_of = Target {
+                    many: false,
+                    type_name: "code",
+                    primitive: Some(Primitive::Code),
+                    binding: uses,
+                    targets: &[],
+                };
                 self.bound(&text, &use_of, &at).then_some(text)
             }
             Some((text, _)) if matches!(conversion, Conversion::CxIdentifier | Conversion::EiIdentifier) => Some(text),
@@ -567,6 +589,8 @@ struct Target {
     type_name: &'static str,
     primitive: Option<Primitive>,
     binding: Option<&'static [&'static str]>,
+    /// What a Reference may lead to; empty means anything.
+    targets: &'static [&'static str],
 }
 
 impl Row {

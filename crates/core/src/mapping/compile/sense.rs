@@ -1,0 +1,168 @@
+//! What is well written and still makes no sense: segments that never stand in each other, references to what nothing
+//! writes, conditions that exclude each other, elements that FHIR requires inside others.
+
+use super::Compiler;
+use crate::hl7v2::{self, SegmentName};
+use crate::mapping::plan::{Condition, KeyPart, MakePlan, Op, Work};
+use crate::source::{self, Place};
+
+/// The kinds of events that an Encounter is made of (hl7-api 3.1).
+pub(super) const EVENT_KINDS: [&str; 6] = ["ADMIT", "TRANSFER", "DISCHARGE", "PRE_ADMIT", "PENDING_ADMIT", "UPDATE"];
+
+/// Two segments that an `each` goes through, one inside the other.
+#[derive(Debug, Clone)]
+pub(super) struct Nesting {
+    outer: SegmentName,
+    inner: SegmentName,
+    place: Place,
+}
+
+impl Compiler<'_> {
+    /// Remembers which segments `each` looks for inside others.
+    pub(super) fn nests(&mut self, each: &[SegmentName], place: &Place) {
+        for pair in each.windows(2) {
+            let [outer, inner] = pair else { continue };
+            self.nestings.push(Nesting { outer: *outer, inner: *inner, place: place.clone() });
+        }
+    }
+
+    /// Reports an `each` that goes through segments which messages of the event never hold inside each other.
+    pub(super) fn nested_in_vain(&mut self, (code, trigger): &(String, String)) {
+        for Nesting { outer, inner, place } in std::mem::take(&mut self.nestings) {
+            if !hl7v2::can_stand_in(code, trigger, outer, inner) {
+                let message = format!("{code}^{trigger}: no {inner} ever belongs to an {outer}");
+                let turned = hl7v2::can_stand_in(code, trigger, inner, outer);
+                let hint = if turned {
+                    format!("write `{inner}/{outer}` for the {outer} of each {inner}")
+                } else {
+                    format!("write `{inner}` for each {inner} of the message")
+                };
+                self.problems.hint(&place, message, hint);
+            }
+        }
+    }
+
+    /// Reports conditions of which never all hold.
+    pub(super) fn contradictions(&mut self, conditions: &[Condition], place: &Place) {
+        let contradict = |one: &Condition, other: &Condition| match (one, other) {
+            (Condition::Valued(path), Condition::Absent(none)) => path == none,
+            (Condition::Absent(none), Condition::In(path, codes)) => {
+                path == none && codes.iter().all(|code| !code.is_empty())
+            }
+            (Condition::In(path, codes), Condition::NotIn(same, others)) => {
+                path == same && codes.iter().all(|code| others.contains(code))
+            }
+            (Condition::In(path, codes), Condition::In(same, others)) => {
+                path == same && !codes.iter().any(|code| others.contains(code))
+            }
+            _ => false,
+        };
+        let never = conditions
+            .iter()
+            .enumerate()
+            .any(|(index, one)| conditions.iter().enumerate().any(|(at, other)| at != index && contradict(one, other)));
+        if never {
+            self.problems.hint(place, "these conditions exclude each other, so this is never reached", "take one away");
+        }
+    }
+
+    /// Elements that FHIR requires inside an element and no row of its block fills.
+    pub(super) fn required_inside(&mut self, block: usize, type_name: &'static str, place: &Place) {
+        // A backbone element, or an extension: other data types require nothing of what a row would forget.
+        if type_name.contains('.') || type_name == "Extension" {
+            self.required_elements(block, type_name, place);
+        }
+    }
+
+    /// Reports references to what no write of the message makes, and to types that the element cannot refer to.
+    pub(super) fn references(&mut self, work: &Work) {
+        let (mut keys, mut makes): (Vec<(&str, Vec<String>)>, &[MakePlan]) = (Vec::new(), &[]);
+        let mut open: Vec<usize> = Vec::new();
+        match work {
+            Work::Record { patient, writes, .. } => {
+                open.push(patient.rows);
+                for write in writes {
+                    keys.push((write.resource, shown(&write.key)));
+                    open.extend(write.rows);
+                }
+            }
+            Work::Resources(all) => {
+                makes = all;
+                open.extend(all.iter().map(|make| make.rows));
+            }
+        }
+        let mut seen = Vec::new();
+        let mut wrong = Vec::new();
+        while let Some(block) = open.pop() {
+            if seen.contains(&block) {
+                continue;
+            }
+            seen.push(block);
+            for row in self.blocks.get(block).into_iter().flatten() {
+                match &row.op {
+                    Op::Block(inner) | Op::Make { block: inner, .. } => open.push(*inner),
+                    Op::Refer { resource, key } => {
+                        let key = shown(key);
+                        let made = keys.iter().any(|(of, made)| of == resource && *made == key);
+                        if !made {
+                            wrong.push((row.place.clone(), told_of_key(resource, &key, &keys)));
+                        }
+                    }
+                    Op::ReferTo { resource, .. } if !makes.iter().any(|make| make.resource == *resource) => {
+                        let message = format!("no write of this message makes {resource}");
+                        let mut made: Vec<&str> = makes.iter().map(|make| make.resource).collect();
+                        made.dedup();
+                        wrong.push((row.place.clone(), (message, format!("there are: {}", made.join(", ")))));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (place, (message, hint)) in wrong {
+            self.problems.hint(&place, message, hint);
+        }
+    }
+
+    /// Reports a reference to a type that FHIR does not allow in the element.
+    pub(super) fn refers_to(&mut self, resource: &str, targets: &[&'static str], place: &Place) {
+        if !targets.is_empty() && !targets.contains(&resource) {
+            let message = format!("this element cannot refer to a {resource}");
+            let hint = match source::nearest(resource, targets.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it refers to: {}", targets.join(", ")),
+            };
+            self.problems.hint(place, message, hint);
+        }
+    }
+
+    /// The kind of event when there is such a kind.
+    pub(super) fn event_kind(&mut self, (kind, place): (String, Place)) -> Option<String> {
+        if EVENT_KINDS.contains(&kind.as_str()) {
+            return Some(kind);
+        }
+        let hint = match source::nearest(&kind, EVENT_KINDS) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("one of: {}", EVENT_KINDS.join(", ")),
+        };
+        self.problems.hint(&place, format!("`{kind}` is no kind of event"), hint);
+        None
+    }
+}
+
+/// A key as it is written.
+fn shown(key: &[KeyPart]) -> Vec<String> {
+    key.iter().map(|part| part.paths.iter().map(ToString::to_string).collect::<Vec<_>>().join("|")).collect()
+}
+
+fn told_of_key(resource: &str, key: &[String], keys: &[(&str, Vec<String>)]) -> (String, String) {
+    let message = format!("no write of this message makes {resource} with the key {}", key.join(", "));
+    let made: Vec<String> = keys.iter().filter(|(of, _)| *of == resource).map(|(_, key)| key.join(", ")).collect();
+    let hint = if made.is_empty() {
+        let mut kinds: Vec<&str> = keys.iter().map(|(of, _)| *of).collect();
+        kinds.dedup();
+        format!("it makes: {}", kinds.join(", "))
+    } else {
+        format!("its keys are: {}", made.join("; "))
+    };
+    (message, hint)
+}
