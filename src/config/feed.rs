@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fairway_core::hl7v2::{Charset, Message, ParseOptions, Zone};
-use fairway_core::mapping::{Feed, IdentifierType, Plan, Profile};
+use fairway_core::mapping::{self, Feed, IdentifierType, Library, Plan, Profile};
 use fairway_core::source::{Problems, Source, nearest, parse};
 
 use super::ConfiguredFeed;
@@ -88,6 +88,8 @@ pub(super) struct Parts<'a> {
     /// True when no organisation has problems, so that one that is not found is not there.
     pub(super) organisations_complete: bool,
     pub(super) national: &'a [IdentifierType],
+    /// What mappings are made from, for feeds that change one.
+    pub(super) library: &'a Library,
     /// Every mapping; none when it has problems.
     pub(super) plans: &'a HashMap<&'a str, Option<Arc<Plan>>>,
 }
@@ -121,8 +123,17 @@ pub(super) fn read(
         }
         found
     });
+    let change = table.take("change");
     let plan = table.required_text("mapping", problems).and_then(|(name, place)| {
-        match parts.plans.get(name.as_str()) {
+        let changed;
+        let plan = match (parts.plans.get(name.as_str()), &change) {
+            (Some(Some(_)), Some(change)) => {
+                changed = mapping::compile_changed(parts.library, &name, Some(change), problems).map(Arc::new);
+                Some(&changed)
+            }
+            (plan, _) => plan,
+        };
+        match plan {
             // None when the mapping has problems of its own, which are told.
             Some(plan) => plan.clone().filter(|plan| {
                 let files = plan.profile == Profile::Phr;

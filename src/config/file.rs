@@ -68,6 +68,7 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
         organisations: &organisations,
         organisations_complete: organisations.len() == tables_count,
         national: &national,
+        library: &library,
         plans: &plans,
     };
     let feed_files = files.read_folder(&feeds_folder, "toml", &feeds_place, problems);

@@ -60,7 +60,7 @@ fn faults_of_all_files_are_told_in_one_run() {
     let feed = format!("config.example.toml:{line}:26: there is no feed `patholgy` (hint: did you mean `pathology`?)");
     let starts = [
         "mappings/appointments.toml:24:12: SIU^S12 is handled already (hint: line 6",
-        "mappings/documents.toml:11:20: unknown segment `TXQ` (hint: did you mean `TXA`?",
+        "mappings/documents.toml:12:20: unknown segment `TXQ` (hint: did you mean `TXA`?",
         "mappings/radiology.toml:5:11: unclosed array table",
         "feeds/documents.toml:4:1: unknown key `zon`",
         &feed,
@@ -70,4 +70,16 @@ fn faults_of_all_files_are_told_in_one_run() {
     for (problem, start) in found.iter().zip(starts) {
         assert!(problem.starts_with(start), "{problem}\n{start}");
     }
+}
+
+#[test]
+fn a_feed_changes_the_mapping_it_names() {
+    let change = |text: &str| {
+        let charset = "charset      = \"UNICODE UTF-8\"";
+        problems(&[("feeds/pathology.toml", charset, &format!("{charset}\n{text}\n#"))])
+    };
+    assert_eq!(change("[change.result]\nremove = [\"note.text\"]"), Vec::<String>::new());
+    let wrong = change("[change.result]\nremove = [\"note.tex\"]");
+    let told = "feeds/pathology.toml:7:11: rows `result` have no row with `to = \"note.tex\"` (hint: did you mean `note.text`?)";
+    assert_eq!(wrong, [told]);
 }

@@ -263,6 +263,11 @@ impl Value {
         Value { place, kind }
     }
 
+    /// A list of values at a place.
+    pub fn list(place: Place, items: Vec<Value>) -> Value {
+        Value { place, kind: Kind::Array(items) }
+    }
+
     /// The text, when it is a string.
     pub fn as_text(&self) -> Option<&str> {
         match &self.kind {

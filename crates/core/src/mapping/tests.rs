@@ -223,6 +223,66 @@ fn faults_of_writes_and_files() {
 }
 
 #[test]
+fn a_mapping_changes_rows_of_the_one_it_is_based_on() {
+    let base = r#"profile = "phr"
+[[message]]
+events = ["ADT^A31"]
+patient = { policy = "merge", rows = "person" }
+[rows]
+person = [
+  { to = "name.family", from = "PID-5.1" },
+  { to = "gender", value = "unknown" },
+  { to = "birthDate", from = "PID-7.1", as = "date" },
+]
+"#;
+    let derived = |text: &str| {
+        let (library, mut problems) = library(&[("base.toml", base), ("own.toml", text)], &[]);
+        let plan = compile(&library, "own", &mut problems);
+        (plan, problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (plan, problems) = derived(
+        "base = \"base\"\n[change.person]\nremove = [\"birthDate\"]\nreplace = [{ to = \"gender\", value = \"other\" }]\n\
+         add = [{ to = \"name.given[0]\", from = \"PID-5.2\" }]\n",
+    );
+    assert_eq!(problems, [""; 0]);
+    let message = "MSH|^~\\&|A|B|C|D|20260101||ADT^A31|1|P|2.4\rPID|||1^^^X^MR||Doe^Ann||19700101\r";
+    let message = Message::parse(Bytes::from(message), &ParseOptions::default()).unwrap();
+    let feed = Feed { plan: Arc::new(plan.unwrap()), ..feed(base) };
+    let update = translate(&feed, &message, NOW).unwrap().update;
+    let mut patient = Json::Object(Default::default());
+    crate::record::apply(&update.patient.assignments, &mut patient, &[]);
+    assert_eq!(patient.to_string(), r#"{"name":[{"family":"Doe","given":["Ann"]}],"gender":"other"}"#);
+    for (text, expected) in [
+        ("base = \"bas\"\n", "own.toml:1:8: there is no mapping `bas` (hint: did you mean `base`?)"),
+        ("base = \"own\"\n", "own.toml:1:8: `own` is based on itself (hint: base it on another mapping)"),
+        (
+            "base = \"base\"\n[change.persons]\nremove = [\"gender\"]\n",
+            "own.toml:2:9: the mapping has no rows `persons` (hint: did you mean `person`?)",
+        ),
+        (
+            "base = \"base\"\n[change.person]\nremove = [\"gende\"]\n",
+            "own.toml:3:11: rows `person` have no row with `to = \"gende\"` (hint: did you mean `gender`?)",
+        ),
+        (
+            "base = \"base\"\n[change.person]\nreplace = [{ from = \"PID-5.1\" }]\n",
+            "own.toml:3:12: what replaces a row says which by its `to`",
+        ),
+        ("base = \"base\"\n[change.person]\n", "the change changes nothing (hint: write `add`, `replace` or `remove`)"),
+        (
+            "base = \"base\"\n[change.person]\nadd = [{ to = \"nam.text\", from = \"PID-5.1\" }]\n",
+            "own.toml:3:15: Patient has no element `nam` (hint: did you mean `name`?)",
+        ),
+        ("base = \"base\"\n[change.person]\nad = 1\n", "unknown key `ad` (hint: did you mean `add`?)"),
+    ] {
+        let (plan, problems) = derived(text);
+        assert!(
+            plan.is_none() && problems.iter().any(|problem| problem.contains(expected)),
+            "{expected}\n{problems:#?}"
+        );
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_told() {
     let oru = |write: &str, rows: &str| {
         let text = format!(

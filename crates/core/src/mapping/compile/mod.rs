@@ -4,6 +4,7 @@
 //! A file with a problem gives no plan; what compiles can only fail on the content of a message. Here: files, messages and
 //! writes; `conditions` reads paths, keys and conditions, `rows` the rows and what fills them.
 
+mod change;
 mod conditions;
 mod resources;
 mod rows;
@@ -72,17 +73,13 @@ impl Library {
 
 /// Compiles the mapping `name`; `None` when it has problems, all of which are added to `problems`.
 pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option<Plan> {
+    compile_changed(library, name, None, problems)
+}
+
+/// Compiles a mapping with what a feed changes of it.
+pub fn compile_changed(library: &Library, name: &str, change: Option<&Value>, problems: &mut Problems) -> Option<Plan> {
     let before = problems.len();
-    let file = format!("{name}.toml");
-    let Some(source) = library.files.get(&file) else {
-        let names: Vec<&str> = library.names().collect();
-        let hint = match source::nearest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there are: {}", names.join(", ")),
-        };
-        problems.general(format!("there is no mapping `{name}`"), hint);
-        return None;
-    };
+    let chain = chain(library, name, problems)?;
     let mut compiler = Compiler {
         library,
         rows: HashMap::new(),
@@ -106,30 +103,34 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
         grouped: false,
         problems,
     };
-    let broken = compiler.problems.syntax_errors();
-    let mut table = source::parse(source, compiler.problems);
-    let profile = match table.text("profile", compiler.problems) {
-        Some((text, _)) if text == "phr" => Profile::Phr,
-        Some((text, _)) if text == "v2-to-fhir" => Profile::V2ToFhir,
-        Some((text, place)) => {
-            compiler.problems.hint(&place, format!("unknown profile `{text}`"), "write `phr` or `v2-to-fhir`");
-            Profile::Phr
+    let mut files = Vec::new();
+    let (mut own, mut tables) = (Vec::new(), Vec::new());
+    for (index, (file, source)) in chain.iter().enumerate().rev() {
+        let broken = compiler.problems.syntax_errors();
+        let mut table = source::parse(source, compiler.problems);
+        table.take("base");
+        if index + 1 == chain.len() {
+            compiler.profile = profile(&mut table, source, compiler.problems);
         }
-        None => {
-            let hint = "add `profile = \"phr\"`, or include the file in a mapping when it is no mapping itself";
-            compiler.problems.absent(&Place::start(source), "`profile` is missing", hint);
-            Profile::Phr
+        files.push(file.clone());
+        own = compiler.include(&mut table, &mut files);
+        compiler.whole &= compiler.problems.syntax_errors() == broken;
+        if let Some(change) = table.take("change") {
+            compiler.change(&change);
         }
-    };
-    compiler.profile = profile;
-    let own = compiler.include(&mut table, &mut vec![file]);
-    compiler.whole &= compiler.problems.syntax_errors() == broken;
-    let messages: Vec<MessagePlan> = table
-        .tables("message", compiler.problems)
-        .into_iter()
-        .filter_map(|message| compiler.message(message))
-        .collect();
-    table.finish(compiler.problems);
+        tables.push(table);
+    }
+    if let Some(change) = change {
+        compiler.change(change);
+    }
+    let mut messages: Vec<MessagePlan> = Vec::new();
+    for mut table in tables {
+        let given = table.tables("message", compiler.problems);
+        messages.extend(given.into_iter().filter_map(|message| compiler.message(message)));
+        table.finish(compiler.problems);
+    }
+    let profile = compiler.profile;
+    let source = &chain[0].1;
     // A write that could not be read uses nothing, so this is only told of a file that is right otherwise.
     let right = compiler.problems.len() == before;
     for (kind, name, place) in own {
@@ -143,6 +144,56 @@ pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option
     }
     let blocks = compiler.blocks;
     (problems.len() == before).then(|| Plan { name: name.to_owned(), profile, messages, blocks })
+}
+
+/// The file of a mapping, and those it is based on, the root last.
+fn chain(library: &Library, name: &str, problems: &mut Problems) -> Option<Vec<(String, Arc<Source>)>> {
+    let mut chain: Vec<(String, Arc<Source>)> = Vec::new();
+    let (mut name, mut named): (String, Option<Place>) = (name.to_owned(), None);
+    loop {
+        let file = format!("{name}.toml");
+        let Some(source) = library.files.get(&file) else {
+            let names: Vec<&str> = library.names().collect();
+            let hint = match source::nearest(&name, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", names.join(", ")),
+            };
+            let message = format!("there is no mapping `{name}`");
+            match &named {
+                Some(place) => problems.hint(place, message, hint),
+                None => problems.general(message, hint),
+            }
+            return None;
+        };
+        if let Some(place) = named.as_ref().filter(|_| chain.iter().any(|(earlier, _)| *earlier == file)) {
+            problems.hint(place, format!("`{name}` is based on itself"), "base it on another mapping");
+            return None;
+        }
+        chain.push((file, source.clone()));
+        // What is wrong in the file is told when it is read whole.
+        let mut unread = Problems::default();
+        match source::parse(source, &mut unread).text("base", &mut unread) {
+            Some((base, place)) => (name, named) = (base, Some(place)),
+            None => return Some(chain),
+        }
+    }
+}
+
+/// The published behaviour that a mapping follows.
+fn profile(table: &mut Table, source: &Arc<Source>, problems: &mut Problems) -> Profile {
+    match table.text("profile", problems) {
+        Some((text, _)) if text == "phr" => Profile::Phr,
+        Some((text, _)) if text == "v2-to-fhir" => Profile::V2ToFhir,
+        Some((text, place)) => {
+            problems.hint(&place, format!("unknown profile `{text}`"), "write `phr` or `v2-to-fhir`");
+            Profile::Phr
+        }
+        None => {
+            let hint = "add `profile = \"phr\"`, or include the file in a mapping when it is no mapping itself";
+            problems.absent(&Place::start(source), "`profile` is missing", hint);
+            Profile::Phr
+        }
+    }
 }
 
 struct Compiler<'a> {
