@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fairway::cli::{check, convert, demo, run, send, show, test};
+use fairway::cli::{check, codes, convert, demo, run, send, show, test};
 
 /// HL7 v2 / FHIR R4 integration engine for patient-held records
 #[derive(Parser)]
@@ -19,6 +19,7 @@ enum Command {
     Run(run::Args),
     Demo(demo::Args),
     Check(check::Args),
+    Codes(codes::Args),
     Convert(convert::Args),
     Show(show::Args),
     Test(test::Args),
@@ -33,6 +34,7 @@ async fn main() -> ExitCode {
         Command::Run(args) => run::run(&args).await,
         Command::Demo(args) => demo::run(&args, &mut out).await,
         Command::Check(args) => check::run(&args, &mut out),
+        Command::Codes(args) => codes::run(&args, &mut out),
         Command::Convert(args) => convert::run(&args, &mut out),
         Command::Show(args) => show::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),

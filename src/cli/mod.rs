@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::daemon::Daemon;
 
 pub mod check;
+pub mod codes;
 pub mod convert;
 pub mod demo;
 pub mod messages;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use fairway_core::hl7v2::{Charset, Message, ParseOptions, Zone};
-use fairway_core::mapping::{self, Feed, IdentifierType, Library, Plan, Profile};
+use fairway_core::mapping::{self, Feed, FeedChange, IdentifierType, Library, Plan, Profile};
 use fairway_core::source::{Problems, Source, nearest, parse};
 
 use super::ConfiguredFeed;
@@ -123,15 +123,16 @@ pub(super) fn read(
         }
         found
     });
-    let change = table.take("change");
+    let change = FeedChange { rows: table.take("change"), codes: table.take("codes") };
+    let changes = change.rows.is_some() || change.codes.is_some();
     let plan = table.required_text("mapping", problems).and_then(|(name, place)| {
         let changed;
-        let plan = match (parts.plans.get(name.as_str()), &change) {
-            (Some(Some(_)), Some(change)) => {
-                changed = mapping::compile_changed(parts.library, &name, Some(change), problems).map(Arc::new);
+        let plan = match parts.plans.get(name.as_str()) {
+            Some(Some(_)) if changes => {
+                changed = mapping::compile_changed(parts.library, &name, &change, problems).map(Arc::new);
                 Some(&changed)
             }
-            (plan, _) => plan,
+            plan => plan,
         };
         match plan {
             // None when the mapping has problems of its own, which are told.

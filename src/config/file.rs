@@ -85,7 +85,8 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
     let organisations = organisations.into_iter().map(|one| one.organisation).collect();
     let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
     let feeds = feeds.into_values().flatten().collect();
-    Some(Config { data, http: http?, log_json, organisations, credentials, environments, plans, feeds })
+    let code_sets = library.code_sets().cloned().collect();
+    Some(Config { data, http: http?, log_json, organisations, credentials, environments, plans, code_sets, feeds })
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.

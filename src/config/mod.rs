@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use fairway_care::Organisation;
 use fairway_core::hl7v2::{AckStyle, ParseOptions};
-use fairway_core::mapping::{Feed, Library, Plan};
+use fairway_core::mapping::{CodeSet, Feed, Library, Plan};
 use fairway_core::source::{Place, Problem, Problems};
 use files::Files;
 use jiff::Timestamp;
@@ -40,6 +40,8 @@ pub struct Config {
     pub environments: Vec<Environment>,
     /// Compiled mappings by name.
     pub plans: HashMap<String, Arc<Plan>>,
+    /// The code sets of the mappings.
+    pub code_sets: Vec<Arc<CodeSet>>,
     /// Every feed, as the sandbox runs it.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
 }

@@ -68,3 +68,25 @@ fn each_element_is_explained() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8(refused.stdout).unwrap().contains("AR: Parsing or validation error: MSH-9"));
 }
+
+#[test]
+fn code_sets_are_listed_and_searched() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let codes = |arguments: &[&str]| {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_fairway")).current_dir(root).arg("codes").args(arguments).output();
+        let output = output.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, listed) = codes(&[]);
+    assert!(code == 0 && listed.contains("document-type"), "{listed}");
+    assert_eq!(
+        codes(&["document-type", "--find", "CLINIC"]),
+        (0, "document-type\n  CL  CL  Clinic letter  (urn:fairway:codesystem:document-type)\n".to_owned())
+    );
+    let (code, found) = codes(&["--find", "clinic letter", "--json"]);
+    let found = Json::parse(found.trim().as_bytes()).unwrap();
+    assert_eq!((code, found.as_array().map(<[Json]>::len)), (0, Some(1)));
+    assert_eq!(codes(&["--find", "no such thing"]), (1, String::new()));
+    assert_eq!(codes(&["document-typ"]).0, 2);
+}

@@ -14,7 +14,7 @@ mod translate;
 mod tests;
 
 pub use codes::{CodeSet, Entry};
-pub use compile::{Library, compile, compile_changed};
+pub use compile::{FeedChange, Library, compile, compile_changed};
 pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};

@@ -283,6 +283,43 @@ person = [
 }
 
 #[test]
+fn a_mapping_asks_its_own_code_sets() {
+    let base = r#"profile = "phr"
+[[message]]
+events = ["ADT^A31"]
+patient = { policy = "merge", rows = "person" }
+[rows]
+person = [{ to = "gender", from = "PID-8.1", codes = "sex" }]
+"#;
+    let own = |codes: &str| {
+        let text = format!("base = \"base\"\n[codes]\n{codes}\n");
+        let sets = [
+            ("sex.csv", "code,value,system,display\nM,male,,\n"),
+            ("own.csv", "code,value,system,display\n1,male,,\n"),
+        ];
+        let (library, mut problems) = library(&[("base.toml", base), ("own.toml", &text)], &sets);
+        let plan = compile(&library, "own", &mut problems);
+        (plan, problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let (plan, problems) = own("sex = \"own\"");
+    assert_eq!(problems, [""; 0]);
+    let text = "MSH|^~\\&|A|B|C|D|20260101||ADT^A31|1|P|2.4\rPID|||1^^^X^MR|||||1\r";
+    let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
+    let feed = Feed { plan: Arc::new(plan.unwrap()), ..feed(ORU) };
+    let update = translate(&feed, &message, NOW).unwrap().update;
+    assert_eq!(update.patient.assignments[0].value, Some(Json::string("male")));
+    let (_, problems) = own("sexx = \"own\"");
+    assert_eq!(
+        problems,
+        [
+            "own.toml:3:1: no row of the mapping asks the code set `sexx` (hint: leave the line out, or correct the name)"
+        ]
+    );
+    let (_, problems) = own("sex = \"onw\"");
+    assert_eq!(problems, ["own.toml:3:7: there is no code set `onw` (hint: did you mean `own`?)"]);
+}
+
+#[test]
 fn what_makes_no_sense_is_told() {
     let oru = |write: &str, rows: &str| {
         let text = format!(

@@ -32,6 +32,46 @@ impl Compiler<'_> {
         }
     }
 
+    /// `[codes]` with `name = "other"`: where the base asks the code set `name`, this mapping or feed asks the other.
+    pub(super) fn exchange_codes(&mut self, value: &Value) {
+        let Some(mut table) = value.as_table() else {
+            let hint = "write `[codes]` with lines like `patient-class = \"rxx-patient-class\"`";
+            self.problems.hint(&value.place, "`codes` must be a table", hint);
+            return;
+        };
+        for (name, place, value) in table.take_all() {
+            let Some(other) = value.as_text() else {
+                let hint = format!("write `{name} = \"…\"`, the name of another code set");
+                self.problems.hint(&value.place, format!("`{name}` must be a string"), hint);
+                continue;
+            };
+            self.other_codes.insert(name, (other.to_owned(), place, value.place.clone()));
+        }
+    }
+
+    /// The code set that a row with `codes = "name"` asks.
+    pub(super) fn codes_for(&mut self, name: &str, place: &Place) -> (String, Place) {
+        self.used.insert(("codes", name.to_owned()));
+        match self.other_codes.get(name) {
+            Some((other, _, at)) => (other.clone(), at.clone()),
+            None => (name.to_owned(), place.clone()),
+        }
+    }
+
+    /// Reports code sets that are exchanged and that nothing asks.
+    pub(super) fn codes_in_vain(&mut self) {
+        let mut unused: Vec<(String, Place)> = Vec::new();
+        for (name, (_, place, _)) in &self.other_codes {
+            if !self.used.contains(&("codes", name.clone())) {
+                unused.push((name.clone(), place.clone()));
+            }
+        }
+        for (name, place) in unused {
+            let message = format!("no row of the mapping asks the code set `{name}`");
+            self.problems.hint(&place, message, "leave the line out, or correct the name");
+        }
+    }
+
     fn changed(&mut self, mut changes: Table, name: &str, mut rows: Vec<Value>) -> Vec<Value> {
         let place = changes.place().clone();
         let removed = changes.texts("remove", self.problems);

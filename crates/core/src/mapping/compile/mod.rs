@@ -65,6 +65,11 @@ impl Library {
         self.codes.get(name)
     }
 
+    /// Every code set.
+    pub fn code_sets(&self) -> impl Iterator<Item = &Arc<CodeSet>> {
+        self.codes.values()
+    }
+
     /// Names of the mappings: every file that has messages or that no other includes.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().filter(|file| !self.shared.contains(*file)).map(|file| file.trim_end_matches(".toml"))
@@ -73,11 +78,20 @@ impl Library {
 
 /// Compiles the mapping `name`; `None` when it has problems, all of which are added to `problems`.
 pub fn compile(library: &Library, name: &str, problems: &mut Problems) -> Option<Plan> {
-    compile_changed(library, name, None, problems)
+    compile_changed(library, name, &FeedChange::default(), problems)
+}
+
+/// What a feed changes of the mapping it names (docs/mappings.md).
+#[derive(Debug, Clone, Default)]
+pub struct FeedChange {
+    /// `[change]`: rows added, replaced and removed.
+    pub rows: Option<Value>,
+    /// `[codes]`: code sets that others take the place of.
+    pub codes: Option<Value>,
 }
 
 /// Compiles a mapping with what a feed changes of it.
-pub fn compile_changed(library: &Library, name: &str, change: Option<&Value>, problems: &mut Problems) -> Option<Plan> {
+pub fn compile_changed(library: &Library, name: &str, change: &FeedChange, problems: &mut Problems) -> Option<Plan> {
     let before = problems.len();
     let chain = chain(library, name, problems)?;
     let mut compiler = Compiler {
@@ -86,6 +100,7 @@ pub fn compile_changed(library: &Library, name: &str, change: Option<&Value>, pr
         checks: HashMap::new(),
         writes: HashMap::new(),
         nestings: Vec::new(),
+        other_codes: HashMap::new(),
         profile: Profile::Phr,
         in_value: false,
         own_components: Vec::new(),
@@ -118,10 +133,16 @@ pub fn compile_changed(library: &Library, name: &str, change: Option<&Value>, pr
         if let Some(change) = table.take("change") {
             compiler.change(&change);
         }
+        if let Some(codes) = table.take("codes") {
+            compiler.exchange_codes(&codes);
+        }
         tables.push(table);
     }
-    if let Some(change) = change {
-        compiler.change(change);
+    if let Some(rows) = &change.rows {
+        compiler.change(rows);
+    }
+    if let Some(codes) = &change.codes {
+        compiler.exchange_codes(codes);
     }
     let mut messages: Vec<MessagePlan> = Vec::new();
     for mut table in tables {
@@ -132,6 +153,9 @@ pub fn compile_changed(library: &Library, name: &str, change: Option<&Value>, pr
     let profile = compiler.profile;
     let source = &chain[0].1;
     // A write that could not be read uses nothing, so this is only told of a file that is right otherwise.
+    if compiler.problems.len() == before {
+        compiler.codes_in_vain();
+    }
     let right = compiler.problems.len() == before;
     for (kind, name, place) in own {
         if right && !compiler.used.contains(&(kind, name.clone())) {
@@ -201,6 +225,8 @@ struct Compiler<'a> {
     rows: HashMap<String, (Place, Value)>,
     checks: HashMap<String, (Place, Value)>,
     writes: HashMap<String, (Place, Value)>,
+    /// Code sets that others take the place of, with the places of both names.
+    other_codes: HashMap<String, (String, Place, Place)>,
     /// What `each` of the message at hand goes through.
     nestings: Vec<sense::Nesting>,
     profile: Profile,

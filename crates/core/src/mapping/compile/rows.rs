@@ -402,6 +402,7 @@ impl Compiler<'_> {
             return None;
         }
         if let Some((name, at)) = table.text("codes", self.problems) {
+            let (name, at) = self.codes_for(&name, &at);
             return self.codes(&name, &at, target, default, otherwise);
         }
         if let Some((_, at)) = otherwise {
