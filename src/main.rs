@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use fairway::cli::{check, codes, convert, demo, run, send, show, test};
+use fairway::cli::{check, codes, convert, demo, run, schema, send, show, test};
 
 /// HL7 v2 / FHIR R4 integration engine for patient-held records
 #[derive(Parser)]
@@ -21,6 +21,7 @@ enum Command {
     Check(check::Args),
     Codes(codes::Args),
     Convert(convert::Args),
+    Schema(schema::Args),
     Show(show::Args),
     Test(test::Args),
     Send(send::Args),
@@ -36,6 +37,7 @@ async fn main() -> ExitCode {
         Command::Check(args) => check::run(&args, &mut out),
         Command::Codes(args) => codes::run(&args, &mut out),
         Command::Convert(args) => convert::run(&args, &mut out),
+        Command::Schema(args) => schema::run(&args, &mut out),
         Command::Show(args) => show::run(&args, &mut out),
         Command::Test(args) => test::run(&args, &mut out),
         Command::Send(args) => send::run(args, &mut io::stdout()).await,

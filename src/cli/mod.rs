@@ -15,6 +15,7 @@ pub mod demo;
 pub mod messages;
 pub mod problems;
 pub mod run;
+pub mod schema;
 pub mod send;
 pub mod show;
 pub mod test;

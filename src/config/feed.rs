@@ -37,6 +37,11 @@ const KINDS: [(&str, FeedKind); 6] = [
 ];
 
 impl FeedKind {
+    /// Every word of feed files.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().map(|(name, _)| *name)
+    }
+
     /// The word in feed files.
     pub fn as_str(self) -> &'static str {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
@@ -104,7 +109,7 @@ pub(super) fn read(
     let kind = table.required_text("kind", problems).and_then(|(text, place)| {
         let found = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
         if found.is_none() {
-            let names: Vec<&str> = KINDS.iter().map(|(name, _)| *name).collect();
+            let names: Vec<&str> = FeedKind::names().collect();
             let hint = match nearest(&text, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("one of: {}", names.join(", ")),

@@ -90,3 +90,82 @@ fn code_sets_are_listed_and_searched() {
     assert_eq!(codes(&["--find", "no such thing"]), (1, String::new()));
     assert_eq!(codes(&["document-typ"]).0, 2);
 }
+
+/// Whether a value fits a schema, as far as ours say things; where it does not.
+fn misfit(value: &serde_json::Value, schema: &serde_json::Value, root: &serde_json::Value, at: &str) -> Option<String> {
+    use serde_json::Value;
+    if let Some(name) = schema["$ref"].as_str() {
+        return misfit(value, &root["definitions"][name.trim_start_matches("#/definitions/")], root, at);
+    }
+    if let Some(all) = schema["anyOf"].as_array() {
+        let wrong: Vec<String> = all.iter().map_while(|one| misfit(value, one, root, at)).collect();
+        return (wrong.len() == all.len()).then(|| wrong.join(" or "));
+    }
+    if let Some(names) = schema["enum"].as_array() {
+        return (!names.contains(value)).then(|| format!("{at}: {value} is none of the names"));
+    }
+    let kind = match value {
+        Value::String(_) => "string",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "integer",
+        Value::Array(_) => "array",
+        _ => "object",
+    };
+    let kinds: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return Some(format!("{at}: the schema says no type")),
+    };
+    if !kinds.contains(&kind) {
+        return Some(format!("{at}: {kind} is not {kinds:?}"));
+    }
+    match value {
+        Value::Array(items) if schema.get("items").is_some() => {
+            items.iter().find_map(|item| misfit(item, &schema["items"], root, at))
+        }
+        Value::Object(members) => {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let missing = required
+                .into_iter()
+                .find(|name| !members.contains_key(*name))
+                .map(|name| format!("{at}.{name} is missing"));
+            missing.or_else(|| {
+                members.iter().find_map(|(name, value)| {
+                    let at = format!("{at}.{name}");
+                    match schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]) {
+                        Value::Bool(false) => Some(format!("{at} is unknown")),
+                        inner => misfit(value, inner, root, &at),
+                    }
+                })
+            })
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn the_schemas_fit_every_file_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (kind, folder) in [("mapping", "mappings"), ("feed", "feeds")] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_fairway")).current_dir(root).args(["schema", kind]).output().unwrap();
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|ending| ending != "toml") || path.ends_with("identifiers.toml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let value: serde_json::Value = toml::from_str(&text).unwrap();
+            assert_eq!(misfit(&value, &schema, &schema, &path.display().to_string()), None);
+        }
+        for wrong in [
+            "profil = \"phr\"",
+            "[rows]\na = [{ to = \"id\", as = \"dat\" }]",
+            "mapping = \"patholgy\"\nkind = \"pathology\"\norganisation = \"RTST\"",
+        ] {
+            let value: serde_json::Value = toml::from_str(wrong).unwrap();
+            assert!(misfit(&value, &schema, &schema, "").is_some(), "{kind}: {wrong}");
+        }
+    }
+}
