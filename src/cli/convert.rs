@@ -305,7 +305,7 @@ fn guide(plan: &Plan, zone: &Zone, raw: Bytes) -> Converted {
         (_, Some(refusal)) => Verdict::Rejected(refusal),
         _ => Verdict::Accepted,
     };
-    let hl7 = prepared.answer(&verdict, now);
+    let hl7 = Bytes::from(prepared.answer(&verdict, now).concat());
     let (code, text) = (verdict.code(), verdict.ack().text());
     Converted { control_id: prepared.control_id, code, text, hl7, bundle, unmapped, issues }
 }
@@ -337,7 +337,7 @@ fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
         (Content::Failed(reason), _) => Verdict::Failed(reason),
         (Content::Update(_), _) => Verdict::Accepted,
     };
-    let hl7 = prepared.answer(&verdict, now);
+    let hl7 = Bytes::from(prepared.answer(&verdict, now).concat());
     let (code, text) = (verdict.code(), verdict.ack().text());
     let bundle = made.and_then(Result::ok);
     Converted { control_id: prepared.control_id, code, text, hl7, bundle, unmapped, issues }

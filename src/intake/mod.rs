@@ -9,13 +9,12 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
-use fairway_core::hl7v2::{
-    Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, render_unparsed, split_batch,
-};
+use fairway_core::hl7v2::{Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, answers_unparsed};
 use fairway_core::mapping::translate;
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
 use sha2::{Digest as _, Sha256};
@@ -23,7 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::ConfiguredFeed;
 use crate::mllp::listener::{Handler, Refused};
-use crate::store::Digest;
+use crate::store::{Digest, MessageKey};
 use crate::telemetry::Metrics;
 
 pub use writer::{Writer, WriterGauge};
@@ -49,7 +48,7 @@ pub struct Work {
     received_at: i64,
     peer: SocketAddr,
     prepared: Prepared,
-    reply: oneshot::Sender<Bytes>,
+    reply: oneshot::Sender<Vec<Bytes>>,
 }
 
 /// A message as far as it can be taken without the store.
@@ -81,13 +80,18 @@ pub enum Content {
 
 impl Prepared {
     /// What the sender is answered, one acknowledgement after the other; nothing when it asks for none.
-    pub fn answer(&self, verdict: &Verdict<'_>, now_micros: i64) -> Bytes {
-        let ack = verdict.ack();
-        let Some(message) = &self.message else {
-            return Bytes::from(render_unparsed(&self.raw, &Ack { error: None, ..ack }, now_micros));
+    pub fn answer(&self, verdict: &Verdict<'_>, now_micros: i64) -> Vec<Bytes> {
+        let (ack, kept) = (verdict.ack(), !matches!(verdict, Verdict::NotStored(_)));
+        let answers = match &self.message {
+            Some(message) => answers(message, &ack, self.style, kept, now_micros),
+            None => answers_unparsed(&self.raw, &ack, self.style, now_micros),
         };
-        let kept = !matches!(verdict, Verdict::NotStored(_));
-        Bytes::from(answers(message, &ack, self.style, kept, now_micros).concat())
+        answers.into_iter().map(Bytes::from).collect()
+    }
+
+    /// What it is recognised by when it is sent again.
+    pub fn key(&self) -> MessageKey {
+        MessageKey { feed: self.feed.clone(), control_id: self.control_id.clone(), digest: self.digest }
     }
 }
 
@@ -163,24 +167,19 @@ pub fn route<'f>(feeds: &'f [Arc<ConfiguredFeed>], message: &Message) -> Option<
 
 /// Parses, routes and translates a message that arrived at `now` (µs since 1970 UTC); total, no I/O.
 pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared {
-    let digest = digest(&raw);
     let options = feeds.first().map_or_else(ParseOptions::default, |feed| feed.parse.clone());
     let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options, now)));
     let (message, feed, content) = worked.unwrap_or_else(|_| {
         tracing::error!(event = "intake.translation_panicked");
-        (
-            None,
-            String::new(),
-            Content::Failed("the message could not be translated; report it to the operator".to_owned()),
-        )
+        (None, None, Content::Failed("the message could not be translated; report it to the operator".to_owned()))
     });
     let kind = message.as_ref().map(kind_of);
     let control_id = message.as_ref().map(|message| shortened(&message.control_id(), CONTROL_ID_CHARS_MAX));
     Prepared {
-        feed,
         kind: kind.unwrap_or_default(),
         control_id: control_id.unwrap_or_default(),
-        digest,
+        digest: digest(&raw, feed.and_then(|feed| feed.feed.source_team.as_deref())),
+        feed: feed.map(|feed| feed.feed.name.clone()).unwrap_or_default(),
         raw,
         message,
         style: AckStyle::default(),
@@ -188,23 +187,23 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
     }
 }
 
-fn prepare_parsed(
-    feeds: &[Arc<ConfiguredFeed>],
+fn prepare_parsed<'f>(
+    feeds: &'f [Arc<ConfiguredFeed>],
     raw: &Bytes,
     options: &ParseOptions,
     now: i64,
-) -> (Option<Message>, String, Content) {
+) -> (Option<Message>, Option<&'f ConfiguredFeed>, Content) {
     let message = match Message::parse(raw.clone(), options) {
         Ok(message) => message,
-        Err(error) => return (None, String::new(), Content::Failed(error.to_string())),
+        Err(error) => return (None, None, Content::Failed(error.to_string())),
     };
     if message.control_id().chars().nth(CONTROL_ID_CHARS_MAX).is_some() {
         let text = format!("MSH-10.1 (message control id) is longer than {CONTROL_ID_CHARS_MAX} characters");
-        return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::Rule, text)));
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::Rule, text)));
     }
     if message.code().is_empty() {
         let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
-        return (Some(message), String::new(), Content::Rejected(refusal));
+        return (Some(message), None, Content::Rejected(refusal));
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
@@ -213,21 +212,21 @@ fn prepare_parsed(
             shortened(&message.sending_application(), NAME_CHARS_MAX),
             shortened(&message.sending_facility(), NAME_CHARS_MAX)
         );
-        return (Some(message), String::new(), Content::Rejected(Refusal::new(Fault::MessageType, text)));
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::MessageType, text)));
     };
     // The default character set belongs to the feed, which is known only now.
     let message = match feed.parse.default_charset == options.default_charset {
         true => message,
         false => match Message::parse(raw.clone(), &feed.parse) {
             Ok(message) => message,
-            Err(error) => return (None, feed.feed.name.clone(), Content::Failed(error.to_string())),
+            Err(error) => return (None, Some(feed), Content::Failed(error.to_string())),
         },
     };
     let content = match translate(&feed.feed, &message, now) {
         Ok(translation) => Content::Update(Box::new(translation.update)),
         Err(refusal) => Content::Rejected(refusal),
     };
-    (Some(message), feed.feed.name.clone(), content)
+    (Some(message), Some(feed), content)
 }
 
 /// The message type as `ADT^A28`; `an unknown type` when it is no type of HL7's: what a sender put there by mistake may be
@@ -245,9 +244,10 @@ fn shortened(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
-/// What a message is recognised by: its bytes, which hold sender and control id.
-fn digest(raw: &[u8]) -> Digest {
-    let hash = Sha256::digest(raw);
+/// Of a message's bytes, which hold sender and control id, and of the team whose credential brought it: the same bytes do
+/// something else for another team.
+fn digest(raw: &[u8], team: Option<&str>) -> Digest {
+    let hash = Sha256::new().chain_update(raw).chain_update(team.unwrap_or_default()).finalize();
     let mut digest = Digest::default();
     digest.copy_from_slice(&hash[..16]);
     digest
@@ -284,8 +284,24 @@ pub fn now_micros() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
+/// Now, but for each message another time, since its acknowledgements have their control ids from it: at least two
+/// microseconds behind the one before.
+fn arrival() -> i64 {
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let (now, mut given) = (now_micros(), 0);
+    let next = |last| {
+        given = now.max(last + 2);
+        Some(given)
+    };
+    LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok();
+    given
+}
+
 impl Intake {
-    async fn message(&self, bytes: Bytes, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+    async fn message(&self, bytes: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
+        let received_at = arrival();
+        // First come, first served, so the messages of a connection keep their order.
+        let _memory = self.memory.acquire_many(weight(&bytes)).await.ok()?;
         let prepared = if bytes.len() > LARGE_BYTES {
             tokio::task::block_in_place(|| prepare(&self.feeds, bytes, received_at))
         } else {
@@ -295,24 +311,24 @@ impl Intake {
     }
 
     /// Every message of a batch on its own, in order, and one answer for all of them.
-    async fn batch(&self, batch: &Batch, frame: Bytes, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+    async fn batch(&self, batch: &Batch, frame: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
         for finding in batch.findings() {
             tracing::warn!(event = "batch.irregular", environment = self.environment, %peer, finding);
         }
-        let messages: Vec<Bytes> = batch.messages().collect();
+        let mut messages: Vec<Bytes> = batch.messages().collect();
         if messages.is_empty() {
-            // The parser says what it is.
-            return self.message(frame, peer, received_at).await;
+            // It is kept, and the parser says what it is.
+            messages.push(frame);
         }
         let mut answers = Vec::with_capacity(messages.len());
         for some in messages.chunks(BATCH_IN_FLIGHT) {
-            let some = some.iter().map(|message| Box::pin(self.message(message.clone(), peer, received_at)));
+            let some = some.iter().map(|message| Box::pin(self.message(message.clone(), peer)));
             // Polled in order, each reaches the queue before the next.
             for answer in in_order(some.collect()).await {
                 answers.push(Bytes::from(answer?.concat()));
             }
         }
-        Some(vec![Bytes::from(batch.acknowledge(&answers, received_at))])
+        Some(vec![Bytes::from(batch.acknowledge(&answers, arrival))])
     }
 
     async fn submit(&self, mut prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
@@ -321,7 +337,7 @@ impl Intake {
         let work = Work { received_at, peer, prepared, reply };
         // Both fail only when the writer is gone; then nothing may be acknowledged.
         self.queue.send(work).await.ok()?;
-        Some(split_batch(answer.await.ok()?).collect())
+        answer.await.ok()
     }
 }
 
@@ -351,12 +367,10 @@ fn weight(frame: &[u8]) -> u32 {
 
 impl Handler for Intake {
     async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
-        let (started, received_at) = (Instant::now(), now_micros());
-        // First come, first served, so the messages of a connection keep their order.
-        let _memory = self.memory.acquire_many(weight(&frame)).await.ok()?;
+        let started = Instant::now();
         let answer = match Batch::read(frame.clone()) {
-            None => self.message(frame, peer, received_at).await,
-            Some(batch) => self.batch(&batch, frame, peer, received_at).await,
+            None => self.message(frame, peer).await,
+            Some(batch) => self.batch(&batch, frame, peer).await,
         };
         self.metrics.answered(self.environment, started.elapsed().as_secs_f64());
         answer
@@ -380,12 +394,12 @@ impl Handler for Intake {
             feed: String::new(),
             kind: String::new(),
             control_id: String::new(),
-            digest: digest(&raw),
+            digest: digest(&raw, None),
             raw,
             message: None,
             style: self.style,
             content,
         };
-        self.submit(prepared, peer, now_micros()).await
+        self.submit(prepared, peer, arrival()).await
     }
 }

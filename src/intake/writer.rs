@@ -10,14 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use fairway_core::hl7v2::AckCode;
 use fairway_core::record::{Decision, Effects, Outcome, View, Wanted, decide};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 
-use super::{Content, Prepared, Verdict, Work, action};
-use crate::store::{Digest, Entry, MessageRow, Prior, Store, StoreError};
+use super::{Content, Verdict, Work, action};
+use crate::store::{Entry, MessageKey, MessageRow, Prior, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// Messages in one commit.
@@ -120,7 +119,7 @@ impl Writer {
         let mut wanted = Wanted::default();
         let mut repeats = Vec::with_capacity(batch.len());
         for work in batch {
-            repeats.push((work.prepared.control_id.clone(), work.prepared.digest));
+            repeats.push(work.prepared.key());
             if let Content::Update(update) = &work.prepared.content {
                 wanted.add(update);
             }
@@ -153,29 +152,29 @@ impl Writer {
     }
 
     fn answer(&self, work: Work, row: &MessageRow) {
-        self.metrics.message(self.environment, &row.feed, row.outcome.as_str(), row.ack_code);
+        self.metrics.message(self.environment, &row.key.feed, row.outcome.as_str(), row.ack_code);
         if row.outcome == Outcome::Rejected || row.outcome == Outcome::Failed {
             tracing::info!(
                 event = "message.refused",
                 environment = self.environment,
-                feed = row.feed,
+                feed = row.key.feed,
                 kind = row.kind,
                 ack = row.ack_code,
             );
         }
         // The sender may have hung up; its message is stored all the same and a repeat gets this answer.
-        if work.reply.send(row.ack.clone()).is_err() {
+        if work.reply.send(row.acks.clone()).is_err() {
             tracing::debug!(event = "message.answer_undelivered", environment = self.environment);
         }
     }
 }
 
 /// What to store of one message, decided against the view, which then includes it.
-fn entry(work: &Work, view: &mut View, priors: &mut HashMap<Digest, Prior>) -> Entry {
+fn entry(work: &Work, view: &mut View, priors: &mut HashMap<MessageKey, Prior>) -> Entry {
     let prepared = &work.prepared;
-    let prior = priors.get(&prepared.digest);
+    let prior = priors.get(&prepared.key());
     if let Some(prior) = prior.filter(|prior| prior.ack_code == AckCode::AA.as_str()) {
-        return repeat(work, prior);
+        return repeat(work, prior, &Verdict::Accepted);
     }
     let decision = match &prepared.content {
         Content::Update(update) => {
@@ -202,74 +201,47 @@ fn entry(work: &Work, view: &mut View, priors: &mut HashMap<Digest, Prior>) -> E
     let same =
         |prior: &&Prior| prior.ack_code == verdict.code().as_str() && prior.reason.as_deref() == verdict.reason();
     if let Some(prior) = prior.filter(same) {
-        return repeat(work, prior);
+        return repeat(work, prior, &verdict);
     }
     view.apply(&decision.effects);
-    let row = MessageRow { record: decision.record, ..row(work, decision.outcome, &verdict) };
+    let row = MessageRow { record: decision.record, ..row(work, decision.outcome, &verdict, work.received_at) };
     let own = Prior {
         id: 0,
-        outcome: row.outcome,
+        received_at: work.received_at,
         ack_code: row.ack_code.to_owned(),
         reason: row.reason.clone(),
-        ack: row.ack.clone(),
         record: row.record,
     };
-    priors.insert(prepared.digest, own);
+    priors.insert(row.key.clone(), own);
     let action = action(&decision);
     Entry { message: row, effects: decision.effects, action }
 }
 
-fn repeat(work: &Work, prior: &Prior) -> Entry {
-    let row = MessageRow {
-        record: prior.record,
-        repeat_of: Some(prior.id),
-        outcome: Outcome::Repeat,
-        ack_code: known_code(&prior.ack_code),
-        ack: prior.ack.clone(),
-        reason: prior.reason.clone(),
-        ..blank_row(work)
-    };
+/// The same message again: it is told the same, as its address tells it.
+fn repeat(work: &Work, prior: &Prior, verdict: &Verdict<'_>) -> Entry {
+    let row = row(work, Outcome::Repeat, verdict, prior.received_at);
+    let row = MessageRow { record: prior.record, repeat_of: Some(prior.id), ..row };
     Entry { message: row, effects: Effects::default(), action: "repeat: nothing done".to_owned() }
 }
 
-fn known_code(code: &str) -> &'static str {
-    match code {
-        "AA" => "AA",
-        "AR" => "AR",
-        _ => "AE",
-    }
-}
-
 fn failed_row(work: &Work, verdict: &Verdict<'_>) -> MessageRow {
-    row(work, Outcome::Failed, verdict)
+    row(work, Outcome::Failed, verdict, work.received_at)
 }
 
-fn row(work: &Work, outcome: Outcome, verdict: &Verdict<'_>) -> MessageRow {
-    MessageRow {
-        outcome,
-        ack_code: verdict.code().as_str(),
-        ack: work.prepared.answer(verdict, work.received_at),
-        reason: verdict.reason().map(str::to_owned),
-        ..blank_row(work)
-    }
-}
-
-/// The row of a message of which nothing is decided.
-fn blank_row(work: &Work) -> MessageRow {
-    let Prepared { feed, kind, control_id, digest, raw, .. } = &work.prepared;
+/// The row of a message that changes no record. `answered_at` is the time in its acknowledgements.
+fn row(work: &Work, outcome: Outcome, verdict: &Verdict<'_>, answered_at: i64) -> MessageRow {
+    let prepared = &work.prepared;
     MessageRow {
         received_at: work.received_at,
-        feed: feed.clone(),
+        key: prepared.key(),
         peer: work.peer.to_string(),
-        kind: kind.clone(),
-        control_id: control_id.clone(),
-        digest: *digest,
-        outcome: Outcome::Failed,
-        ack_code: AckCode::AE.as_str(),
-        ack: Bytes::new(),
-        reason: None,
+        kind: prepared.kind.clone(),
+        outcome,
+        ack_code: verdict.code().as_str(),
+        acks: prepared.answer(verdict, answered_at),
+        reason: verdict.reason().map(str::to_owned),
         record: None,
         repeat_of: None,
-        raw: raw.clone(),
+        raw: prepared.raw.clone(),
     }
 }

@@ -20,8 +20,19 @@ use fairway_core::record::{Effects, Outcome, ResourceId, View, Wanted};
 pub use sqlite::Sqlite;
 pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan, UPDATED_CURSOR};
 
-/// What a message is recognised by when it is sent again: sender, control id and bytes.
+/// Digest of a message's bytes.
 pub type Digest = [u8; 16];
+
+/// What a message is recognised by when it is sent again to the same feed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MessageKey {
+    /// Name of the feed, or empty when no feed takes it.
+    pub feed: String,
+    /// MSH-10; empty when it could not be read.
+    pub control_id: String,
+    /// Of its bytes.
+    pub digest: Digest,
+}
 
 /// Why the store could not do its work. Never holds content of messages or records.
 #[derive(Debug, thiserror::Error)]
@@ -59,22 +70,18 @@ pub enum StoreError {
 pub struct MessageRow {
     /// When its last byte arrived, µs since 1970 UTC.
     pub received_at: i64,
-    /// Name of the feed, or empty when no feed takes it.
-    pub feed: String,
+    /// What it is recognised by.
+    pub key: MessageKey,
     /// Address of the sender.
     pub peer: String,
     /// Message type as `ADT^A28`; empty when it could not be read.
     pub kind: String,
-    /// MSH-10; empty when it could not be read.
-    pub control_id: String,
-    /// What it is recognised by.
-    pub digest: Digest,
     /// What became of it.
     pub outcome: Outcome,
     /// `AA`, `AR` or `AE`.
     pub ack_code: &'static str,
-    /// The acknowledgement as sent.
-    pub ack: Bytes,
+    /// The acknowledgements as sent, in order; most often one.
+    pub acks: Vec<Bytes>,
     /// Why it was rejected or failed.
     pub reason: Option<String>,
     /// The record it is about.
@@ -96,19 +103,17 @@ pub struct Entry {
     pub action: String,
 }
 
-/// An earlier message with the same digest.
+/// An earlier message with the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prior {
     /// Its number in the store; 0 for a message of the batch being decided.
     pub id: i64,
-    /// What became of it.
-    pub outcome: Outcome,
+    /// When it arrived, µs since 1970 UTC: the time in its acknowledgement.
+    pub received_at: i64,
     /// Its acknowledgement code.
     pub ack_code: String,
     /// Why it was rejected or failed.
     pub reason: Option<String>,
-    /// The acknowledgement as sent.
-    pub ack: Bytes,
     /// The record it was about.
     pub record: Option<ResourceId>,
 }
@@ -121,11 +126,11 @@ pub trait Store: Send {
     /// When the database fails; nothing is changed then.
     fn load(&mut self, wanted: &Wanted) -> Result<View, StoreError>;
 
-    /// Loads the earlier messages of these digests.
+    /// Loads the earlier messages of these keys.
     ///
     /// # Errors
     /// When the database fails.
-    fn repeats(&mut self, wanted: &[(String, Digest)]) -> Result<HashMap<Digest, Prior>, StoreError>;
+    fn repeats(&mut self, wanted: &[MessageKey]) -> Result<HashMap<MessageKey, Prior>, StoreError>;
 
     /// Writes all entries and ends the transaction; when this returns `Ok`, they survive a power cut.
     ///

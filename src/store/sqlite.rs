@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fairway_care::Label;
 use fairway_core::fhir::{self, Json};
-use fairway_core::record::{EventItem, Outcome, PointHead, ResourceId, View, Wanted};
+use fairway_core::record::{EventItem, PointHead, ResourceId, View, Wanted};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::schema::STEPS;
 use super::sqlite_write::{Batch, RowPlace};
-use super::{Digest, Entry, Prior, Store, StoreError};
+use super::{Entry, MessageKey, Prior, Store, StoreError};
 
 /// Size of the write-ahead log from which the checkpointer works it off beside the writer, in bytes.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
@@ -209,34 +208,32 @@ impl Store for Sqlite {
         Ok(view)
     }
 
-    fn repeats(&mut self, wanted: &[(String, Digest)]) -> Result<HashMap<Digest, Prior>, StoreError> {
+    fn repeats(&mut self, wanted: &[MessageKey]) -> Result<HashMap<MessageKey, Prior>, StoreError> {
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
         let mut find = self
             .connection
             .prepare_cached(
-                "SELECT id, outcome, ack_code, reason, ack, record FROM message \
-                 WHERE control_id = ?1 AND digest = ?2 AND repeat_of IS NULL ORDER BY id DESC LIMIT 1",
+                "SELECT id, received_at, ack_code, reason, record FROM message \
+                 WHERE control_id = ?1 AND digest = ?2 AND feed = ?3 AND repeat_of IS NULL ORDER BY id DESC LIMIT 1",
             )
             .map_err(fail)?;
         let mut priors = HashMap::new();
-        for (control_id, digest) in wanted {
+        for key in wanted {
             let prior = find
-                .query_row(params![control_id, digest], |row| {
-                    let outcome: String = row.get(1)?;
-                    let record: Option<[u8; 16]> = row.get(5)?;
+                .query_row(params![key.control_id, key.digest, key.feed], |row| {
+                    let record: Option<[u8; 16]> = row.get(4)?;
                     Ok(Prior {
                         id: row.get(0)?,
-                        outcome: Outcome::parse(&outcome).unwrap_or(Outcome::Failed),
+                        received_at: row.get(1)?,
                         ack_code: row.get(2)?,
                         reason: row.get(3)?,
-                        ack: Bytes::from(row.get::<_, Vec<u8>>(4)?),
                         record: record.map(ResourceId::from_bytes),
                     })
                 })
                 .optional()
                 .map_err(fail)?;
             if let Some(prior) = prior {
-                priors.insert(*digest, prior);
+                priors.insert(key.clone(), prior);
             }
         }
         Ok(priors)

@@ -8,7 +8,7 @@ use fairway_core::fhir::{self, Json};
 use fairway_core::record::{Effects, IdentifierEffect, IdentifierKey, PointHead, ResourceId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Digest, Entry, MessageRow};
+use super::{Entry, MessageKey, MessageRow};
 
 /// Row number of a head and the number of its current version.
 pub(super) type RowPlace = (i64, i64);
@@ -30,15 +30,15 @@ pub(super) struct Batch<'a> {
 impl Batch<'_> {
     pub(super) fn write(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
         // Numbers of the messages of this batch, for repeats within it.
-        let mut numbers: HashMap<Digest, i64> = HashMap::new();
+        let mut numbers: HashMap<&MessageKey, i64> = HashMap::new();
         for entry in entries {
             let number = self.message;
             self.message += 1;
             let repeat_of = match entry.message.repeat_of {
-                Some(0) => numbers.get(&entry.message.digest).copied(),
+                Some(0) => numbers.get(&entry.message.key).copied(),
                 other => other,
             };
-            numbers.entry(entry.message.digest).or_insert(number);
+            numbers.entry(&entry.message.key).or_insert(number);
             self.write_message(number, &entry.message, repeat_of)?;
             self.last_at = self.last_at.max(entry.message.received_at);
             self.write_effects(number, self.last_at, &entry.effects)?;
@@ -61,14 +61,14 @@ impl Batch<'_> {
             .execute(params![
                 number,
                 message.received_at,
-                message.feed,
+                message.key.feed,
                 message.peer,
                 message.kind,
-                message.control_id,
-                message.digest,
+                message.key.control_id,
+                message.key.digest,
                 message.outcome.as_str(),
                 message.ack_code,
-                &message.ack[..],
+                message.acks.concat(),
                 message.reason,
                 record_of(message),
                 repeat_of,

@@ -172,3 +172,49 @@ fn a_stop_answers_what_was_handed_over_and_takes_no_more() {
     assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(process.messages().len(), 1);
 }
+
+#[test]
+fn the_same_bytes_are_another_message_for_another_organisation_and_another_team() {
+    let other = "[[organisation]]\ncode = \"ROTH\"\nname = \"Other Hospital\"\n[[organisation.team]]\nalias = \"ROTH-PRT\"\n\
+                 name = \"Other\"\nkind = \"patient-record\"\naccess = []\n";
+    let folder = tempfile::tempdir().unwrap();
+    let feeds = folder.path().join("feeds");
+    std::fs::create_dir(&feeds).unwrap();
+    for feed in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("feeds")).unwrap() {
+        let path = feed.unwrap().path();
+        std::fs::copy(&path, feeds.join(path.file_name().unwrap())).unwrap();
+    }
+    let theirs = std::fs::read_to_string(feeds.join("demographics.toml")).unwrap().replace("\"RTST\"", "\"ROTH\"");
+    std::fs::write(feeds.join("theirs.toml"), theirs).unwrap();
+    let process = Process::start_with(folder.path(), |text| {
+        let own = format!("{}{}", credential("pas", ""), credential("renal", "RTST-RENAL"));
+        let text = text.replace("\"test-range\"", "\"any\"");
+        let text = text.replace("  # Patient numbers of this organisation", &format!("{own}\n  # Patient numbers"));
+        let text = text.replacen("[\"radiology\",", "[\"theirs\", \"radiology\",", 1);
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let text = text.replace(&format!("{:?}\n", root.join("feeds")), &format!("{feeds:?}\n"));
+        text.replacen("# The sandbox takes", &format!("{other}{}\n# The sandbox takes", credential("other", "")), 1)
+    });
+    let post = |user: &str, path: &str, headers: (&str, &str), body: &str| {
+        let authorization = basic(user, "a long password");
+        request(&process, &format!("POST {path}"), &[headers, ("Authorization", &authorization)], body.as_bytes())
+    };
+    let a28 = message("B1", "ADT^A28", PERSON);
+    for (user, feed) in [("pas", "demographics"), ("other", "theirs"), ("renal", "demographics")] {
+        let (status, _, body) = post(user, &format!("/sandbox/hl7/{feed}"), ER7, &a28);
+        assert_eq!((status, body.contains("MSA|AA|B1")), (200, true), "{user}: {body}");
+    }
+    let outcomes = |process: &Process| -> Vec<(String, &str)> {
+        process.messages().iter().map(|one| (one.feed.clone(), one.outcome.as_str())).collect()
+    };
+    assert!(outcomes(&process).iter().all(|(_, outcome)| *outcome != "repeat"), "{:?}", outcomes(&process));
+    // By SOAP the feed is found among those of the credential; there the bytes are a repeat.
+    let escaped = a28.replace('&', "&amp;").replace('\r', "&#13;");
+    let plain = envelope("").replace("<![CDATA[]]>", &escaped);
+    for user in ["pas", "other"] {
+        let (status, _, body) = post(user, "/sandbox/services/hl7", XML, &plain);
+        assert_eq!((status, body.contains("MSA|AA|B1")), (200, true), "{user}: {body}");
+    }
+    let found = outcomes(&process);
+    assert_eq!(found[found.len() - 2..], [("demographics".to_owned(), "repeat"), ("theirs".to_owned(), "repeat")]);
+}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fairway::config::Config;
 use fairway::intake::{Intake, MEMORY_KIB, Writer};
 use fairway::mllp::listener::Handler;
-use fairway::store::{Digest, Entry, MessageFilter, Prior, Reader, Sqlite, Store, StoreError};
+use fairway::store::{Entry, MessageFilter, MessageKey, Prior, Reader, Sqlite, Store, StoreError};
 use fairway::telemetry::Metrics;
 use fairway_core::record::{Outcome, View, Wanted};
 use tokio::sync::{Semaphore, mpsc};
@@ -33,14 +33,14 @@ impl Store for Faulty {
         self.real.load(wanted)
     }
 
-    fn repeats(&mut self, wanted: &[(String, Digest)]) -> Result<HashMap<Digest, Prior>, StoreError> {
+    fn repeats(&mut self, wanted: &[MessageKey]) -> Result<HashMap<MessageKey, Prior>, StoreError> {
         self.real.repeats(wanted)
     }
 
     fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
         let bad = |entry: &Entry| {
-            entry.message.control_id == self.anything_of
-                || (entry.message.control_id == self.effects_of && !entry.effects.points.is_empty())
+            entry.message.key.control_id == self.anything_of
+                || (entry.message.key.control_id == self.effects_of && !entry.effects.points.is_empty())
         };
         if entries.iter().any(bad) { Err(broken()) } else { self.real.commit(entries) }
     }

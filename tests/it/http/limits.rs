@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use fairway::config::Config;
 use fairway::http::{App, Limits, RunningEnvironment, serve};
-use fairway::store::{Driver, Entry, MessageRow, Reader, Scan, Sqlite, Store};
+use fairway::store::{Driver, Entry, MessageKey, MessageRow, Reader, Scan, Sqlite, Store};
 use fairway::telemetry::Metrics;
 use fairway_care::Label;
 use fairway_core::record::{Blob, Effects, Outcome, PointHead, ResourceId, Wanted};
@@ -89,14 +89,12 @@ impl Served {
 fn message(number: usize, effects: Effects) -> Entry {
     let message = MessageRow {
         received_at: 1_767_225_600_000_000 + i64::try_from(number).unwrap() * 1_000_000,
-        feed: "pathology".to_owned(),
+        key: MessageKey { feed: "pathology".to_owned(), control_id: number.to_string(), digest: [0; 16] },
         peer: "127.0.0.1:1".to_owned(),
         kind: "ORU^R01".to_owned(),
-        control_id: number.to_string(),
-        digest: [0; 16],
         outcome: Outcome::Applied,
         ack_code: "AA",
-        ack: Bytes::new(),
+        acks: Vec::new(),
         reason: None,
         record: None,
         repeat_of: None,

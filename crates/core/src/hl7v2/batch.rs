@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::ack::{APPLICATION, control_id, echo};
+use super::charset::{Utf16, utf16_to_utf8};
 use super::mllp::FS;
 use super::separators::Separators;
 use super::time::hl7_from_micros;
@@ -91,7 +92,10 @@ fn is_envelope(line: &[u8]) -> bool {
 /// A batch with its envelope.
 #[derive(Debug, Clone)]
 pub struct Batch {
+    /// In UTF-8 when it came as UTF-16.
     bytes: Bytes,
+    /// How it came as UTF-16, and as what bytes.
+    wide: Option<(Utf16, Bytes)>,
     /// Where each line of the envelope and each message begins.
     lines: Vec<(Line, usize)>,
 }
@@ -108,6 +112,10 @@ enum Line {
 impl Batch {
     /// Reads the envelope; `None` when the bytes do not begin with FHS or BHS. One pass.
     pub fn read(bytes: Bytes) -> Option<Batch> {
+        let (bytes, wide) = match Utf16::of(&bytes).zip(utf16_to_utf8(&bytes)) {
+            Some((utf16, (text, _))) => (Bytes::from(text), Some((utf16, bytes))),
+            None => (bytes, None),
+        };
         let first = next_line(&bytes, 0, |_| true);
         if !matches!(line_of(&bytes[first..]), Some(Line::FileHeader | Line::BatchHeader)) {
             return None;
@@ -129,16 +137,22 @@ impl Batch {
             }
             at = next_line(&bytes, at + 1, |_| true);
         }
-        Some(Batch { bytes, lines })
+        Some(Batch { bytes, wide, lines })
     }
 
     /// The messages, in order; lines that belong to none are one that cannot be read.
     pub fn messages(&self) -> impl Iterator<Item = Bytes> {
         let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.bytes.len()]);
         let messages = self.lines.iter().zip(ends).filter(|((line, _), _)| *line == Line::Message);
-        messages.map(|((_, at), end)| {
+        // Up to where the batch is given out, in its text and as it came.
+        let mut given = (0, self.wide.as_ref().map_or(0, |(utf16, _)| utf16.mark_bytes()));
+        messages.map(move |((_, at), end)| {
             let whole = self.bytes.slice(*at..end);
-            split_batch(whole.clone()).next().filter(|_| is_header(&whole)).unwrap_or(whole)
+            let message = split_batch(whole.clone()).next().filter(|_| is_header(&whole)).unwrap_or(whole);
+            let Some((_, wide)) = &self.wide else { return message };
+            let from = (given.1 + utf16_bytes(&self.bytes[given.0..*at])).min(wide.len());
+            given = (at + message.len(), (from + utf16_bytes(&message)).min(wide.len()));
+            wide.slice(from..given.1)
         })
     }
 
@@ -154,16 +168,34 @@ impl Batch {
     }
 
     /// The answer to the batch: its own envelope around the answers to its messages, which are given in order, each as
-    /// the segments it is answered with (none when its sender asks for none). What is found wrong with the counts
-    /// stands in BTS-2 and FTS-2. `now_micros` is microseconds since 1970 UTC.
-    pub fn acknowledge(&self, answers: &[Bytes], now_micros: i64) -> Vec<u8> {
+    /// the segments it is answered with (none when its sender asks for none); an answer behind those is to a batch without
+    /// a message. What is found wrong with the counts stands in BTS-2 and FTS-2. `now_micros` gives the time for each
+    /// header of the envelope, each another, in microseconds since 1970 UTC.
+    pub fn acknowledge(&self, answers: &[Bytes], mut now_micros: impl FnMut() -> i64) -> Vec<u8> {
         let mut out = Vec::with_capacity(answers.iter().map(Bytes::len).sum::<usize>() + 512);
         let (mut separator, mut answers) = (b'|', answers.iter());
-        self.walk(|line| match line {
-            Answer::Header(name, header) => separator = envelope_header(name, header, now_micros, &mut out),
-            Answer::Message => out.extend_from_slice(answers.next().map_or(&[][..], |answer| answer)),
-            Answer::BatchEnd(count, finding) => envelope_trailer("BTS", count, finding, separator, &mut out),
-            Answer::FileEnd(count, finding) => envelope_trailer("FTS", count, finding, separator, &mut out),
+        let none = !self.lines.iter().any(|(line, _)| *line == Line::Message);
+        let utf16 = self.wide.as_ref().map(|(utf16, _)| *utf16);
+        self.walk(|line| {
+            let mut part = match line {
+                Answer::Header(name, header) => {
+                    let (part, declared) = envelope_header(name, header, now_micros());
+                    separator = declared;
+                    part
+                }
+                Answer::Message => return out.extend_from_slice(answers.next().map_or(&[][..], |answer| answer)),
+                Answer::BatchEnd(count, finding) => envelope_trailer("BTS", count, finding, separator),
+                Answer::FileEnd(count, finding) => envelope_trailer("FTS", count, finding, separator),
+            };
+            if none && !part.starts_with(b"FHS") && !part.starts_with(b"BHS") {
+                part = answers.by_ref().flatten().copied().chain(part).collect();
+            }
+            match utf16 {
+                Some(utf16) => {
+                    out.extend(utf16.encode_part(&String::from_utf8_lossy(&part), out.is_empty()));
+                }
+                None => out.extend_from_slice(&part),
+            }
         });
         out
     }
@@ -236,35 +268,49 @@ fn line_of(line: &[u8]) -> Option<Line> {
     })
 }
 
+/// How long a stretch of UTF-8, also one that begins inside a character, is in UTF-16.
+fn utf16_bytes(text: &[u8]) -> usize {
+    let units = |&byte: &u8| usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0);
+    text.iter().map(units).sum::<usize>() * 2
+}
+
 /// What is wrong with the count in a trailer; nothing when it gives none.
 fn miscounted(field: &str, of: &str, line: &[u8], found: usize) -> Option<String> {
     let separator = *line.get(3)?;
-    let count = line.split(|&byte| byte == separator).nth(1)?;
-    let digits: Vec<u8> = count.trim_ascii().iter().copied().take_while(u8::is_ascii_digit).collect();
-    if digits.is_empty() {
+    let count = line.split(|&byte| byte == separator).nth(1)?.trim_ascii();
+    if matches!(count, b"" | b"\"\"") {
         return None;
     }
-    let told: Option<usize> = std::str::from_utf8(&digits).ok().and_then(|digits| digits.parse().ok());
+    if !count.iter().all(u8::is_ascii_digit) {
+        return Some(format!("{field} is no number and {found} {of} came"));
+    }
+    let told: Option<usize> = std::str::from_utf8(count).ok().and_then(|digits| digits.parse().ok());
     (told != Some(found)).then(|| match told {
         Some(told) => format!("{field} tells of {told} {of} and {found} came"),
         None => format!("{field} tells of too many {of} and {found} came"),
     })
 }
 
-/// FHS or BHS with sender and receiver changed over; its control id comes back as reference (BHS-12). Gives the
+/// FHS or BHS with sender and receiver changed over; its control id comes back as reference (BHS-12). Gives also the
 /// delimiter that the header declares.
-fn envelope_header(name: &str, header: &[u8], now_micros: i64, out: &mut Vec<u8>) -> u8 {
-    let separators = Separators::of_header(header).map_or(Separators::STANDARD, |(separators, ..)| separators);
-    let separator = separators.field;
+fn envelope_header(name: &str, header: &[u8], now_micros: i64) -> (Vec<u8>, u8) {
+    let declared = Separators::of_header(header);
+    let separator = declared.map_or(Separators::STANDARD, |(separators, ..)| separators).field;
+    let standard = Separators::STANDARD.encoding_characters();
+    let encoding = declared.map_or(&standard[..], |(_, end, _)| &header[4..end]);
     let fields: Vec<&[u8]> = header.split(|&byte| byte == separator).collect();
     // Piece n of the line is field n + 1.
     let field = |number: usize| echo(fields.get(number - 1).copied().unwrap_or_default());
-    let (receiver, time, id) = (field(6), hl7_from_micros(now_micros), control_id(now_micros));
+    let ours = |number: usize| match field(number) {
+        receiver if receiver.is_empty() => APPLICATION.into(),
+        receiver => receiver,
+    };
+    let (time, id) = (hl7_from_micros(now_micros), control_id(now_micros));
     let parts: [&[u8]; 12] = [
         name.as_bytes(),
-        &separators.encoding_characters(),
-        APPLICATION.as_bytes(),
-        if receiver.is_empty() { APPLICATION.as_bytes() } else { &receiver },
+        encoding,
+        &ours(5),
+        &ours(6),
         &field(3),
         &field(4),
         time.as_bytes(),
@@ -274,20 +320,18 @@ fn envelope_header(name: &str, header: &[u8], now_micros: i64, out: &mut Vec<u8>
         id.as_bytes(),
         &field(11),
     ];
-    out.extend_from_slice(&parts.join(&separator));
+    let mut out = parts.join(&separator);
     out.push(b'\r');
-    separator
+    (out, separator)
 }
 
-fn envelope_trailer(name: &str, count: usize, finding: Option<String>, separator: u8, out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.push(separator);
-    out.extend_from_slice(count.to_string().as_bytes());
-    if let Some(finding) = finding {
-        out.push(separator);
-        out.extend_from_slice(finding.as_bytes());
-    }
+fn envelope_trailer(name: &str, count: usize, finding: Option<String>, separator: u8) -> Vec<u8> {
+    let count = count.to_string();
+    let parts = [Some(name), Some(&*count), finding.as_deref()];
+    let parts: Vec<&[u8]> = parts.into_iter().flatten().map(str::as_bytes).collect();
+    let mut out = parts.join(&separator);
     out.push(b'\r');
+    out
 }
 
 #[cfg(test)]
@@ -348,12 +392,17 @@ mod tests {
         );
         assert_eq!(batch.messages().count(), 2);
         let answers = [Bytes::from_static(b"MSH|1\rMSA|AA|1\r"), Bytes::new()];
-        let answer = String::from_utf8(batch.acknowledge(&answers, 1_712_136_615_000_042)).unwrap();
+        let mut now = 1_712_136_615_000_041;
+        let mut clock = || {
+            now += 1;
+            now
+        };
+        let answer = String::from_utf8(batch.acknowledge(&answers, &mut clock)).unwrap();
         assert_eq!(
             answer.split('\r').collect::<Vec<_>>(),
             [
-                "FHS|^~\\&|FAIRWAY|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000042|F1",
-                "BHS|^~\\&|FAIRWAY|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000042|B1",
+                "FHS|^~\\&|HL7API|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000042|F1",
+                "BHS|^~\\&|HL7API|PKB|LAB|RXX|20240403093015+0000||||FW-20240403093015000043|B1",
                 "MSH|1",
                 "MSA|AA|1",
                 "BTS|2|BTS-1 tells of 3 messages and 2 came",
@@ -361,5 +410,56 @@ mod tests {
                 ""
             ]
         );
+    }
+
+    #[test]
+    fn a_count_that_is_no_number_is_told() {
+        let findings = |batch: &'static str| read(batch).findings().join("; ");
+        for count in ["abc", "1x", "-1", "1.5"] {
+            let batch = format!("FHS|^~\\&\rBHS|^~\\&\rMSH|a\rBTS|{count}\rFTS|{count}\r");
+            let found = Batch::read(Bytes::from(batch)).unwrap().findings().join("; ");
+            assert_eq!(
+                found, "BTS-1 is no number and 1 messages came; FTS-1 is no number and 1 batches came",
+                "{count}"
+            );
+        }
+        assert_eq!(findings("BHS|^~\\&\rMSH|a\rBTS|\"\"\r"), "");
+        assert_eq!(findings("BHS|^~\\&\rMSH|a\rBTS| 1 \r"), "");
+    }
+
+    #[test]
+    fn the_answer_has_the_delimiters_as_declared() {
+        let answer = read("BHS#^^\\&#A#B#C#D\rMSH|a\rBTS#2\r").acknowledge(&[], || 0);
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("BHS#^^\\&#C#D#A#B#"), "{answer}");
+        assert!(answer.ends_with("\rBTS#1#BTS-1 tells of 2 messages and 1 came\r"), "{answer}");
+    }
+
+    #[test]
+    fn a_batch_without_a_message_is_answered_as_a_batch() {
+        let batch = read("BHS|^~\\&|A\rBTS|0\r");
+        let answer = batch.acknowledge(&[Bytes::from_static(b"MSH|1\rMSA|AE\r")], || 0);
+        let answer = String::from_utf8(answer).unwrap();
+        let names: Vec<&str> = answer.split('\r').map(|line| line.get(..3).unwrap_or_default()).collect();
+        assert_eq!(names, ["BHS", "MSH", "MSA", "BTS", ""]);
+    }
+
+    #[test]
+    fn a_batch_in_utf16_is_read_and_answered_in_utf16() {
+        let wide = |text: &str, mark: bool| -> Vec<u8> {
+            let units = mark.then_some(0xFEFF_u16).into_iter().chain(text.encode_utf16());
+            units.flat_map(u16::to_le_bytes).collect()
+        };
+        for mark in [true, false] {
+            let whole = wide("BHS|^~\\&|L\u{1F600}\rMSH|^~\\&|Zo\u{eb} \u{1F600}\r\rMSH|^~\\&|b\rBTS|2\r", mark);
+            let batch = Batch::read(whole.into()).unwrap();
+            let messages: Vec<Bytes> = batch.messages().collect();
+            assert_eq!(messages, [wide("MSH|^~\\&|Zo\u{eb} \u{1F600}\r", false), wide("MSH|^~\\&|b\r", false)]);
+            let answers = [wide("MSH|1\r", false).into(), wide("MSH|2\r", false).into()];
+            let answer = batch.acknowledge(&answers, || 0);
+            let expected = "BHS|^~\\&|FAIRWAY|FAIRWAY|L\u{1F600}||19700101000000+0000||||FW-19700101000000000000|\r\
+                            MSH|1\rMSH|2\rBTS|2\r";
+            assert_eq!(answer, wide(expected, mark));
+        }
     }
 }

@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use encoding_rs::Encoding;
 
+use super::mllp::FS;
+
 /// The bytes beyond ASCII.
 const UPPER_BYTES: [u8; 128] = {
     let mut bytes = [0; 128];
@@ -202,15 +204,55 @@ impl Charset {
     }
 }
 
-/// UTF-8 copy of a message that came as UTF-16 (told by its first bytes) and whether half a character was lost on the
-/// way, else `None`.
+/// How a message that came as UTF-16 was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Utf16 {
+    little: bool,
+    /// With a byte order mark.
+    marked: bool,
+}
+
+impl Utf16 {
+    /// Told by the first bytes; `None` when they are no UTF-16.
+    pub(super) fn of(bytes: &[u8]) -> Option<Utf16> {
+        let (little, marked) = match bytes {
+            [0xFF, 0xFE, ..] => (true, true),
+            [0xFE, 0xFF, ..] => (false, true),
+            [b'M', 0, b'S', 0, ..] | [b'F' | b'B', 0, b'H', 0, ..] => (true, false),
+            [0, b'M', 0, b'S', ..] | [0, b'F' | b'B', 0, b'H', ..] => (false, false),
+            _ => return None,
+        };
+        Some(Utf16 { little, marked })
+    }
+
+    /// Bytes of its mark.
+    pub(super) fn mark_bytes(self) -> usize {
+        if self.marked { 2 } else { 0 }
+    }
+
+    /// Text written alike.
+    pub(super) fn encode(self, text: &str) -> Vec<u8> {
+        self.encode_part(text, true)
+    }
+
+    /// A part of a text written alike; the first has the mark.
+    pub(super) fn encode_part(self, text: &str, first: bool) -> Vec<u8> {
+        let mark = (self.marked && first).then_some(0xFEFF_u16);
+        let units = mark.into_iter().chain(text.encode_utf16());
+        units.flat_map(|unit| if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+    }
+
+    /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does.
+    pub(super) fn framable(self, text: &[u8]) -> Option<Vec<u8>> {
+        let wide = self.encode(&String::from_utf8_lossy(text));
+        let ends = |pair: &[u8]| pair[0] == FS && matches!(pair[1], b'\r' | b'\n');
+        (!wide.windows(2).any(ends)).then_some(wide)
+    }
+}
+
+/// UTF-8 copy of a message that came as UTF-16 and whether half a character was lost on the way, else `None`.
 pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
-    let little = match bytes {
-        [0xFF, 0xFE, ..] | [b'M', 0, b'S', 0, ..] | [b'F' | b'B', 0, b'H', 0, ..] => true,
-        [0xFE, 0xFF, ..] | [0, b'M', 0, b'S', ..] | [0, b'F' | b'B', 0, b'H', ..] => false,
-        _ => return None,
-    };
-    let encoding = if little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
+    let encoding = if Utf16::of(bytes)?.little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
     // `decode` takes the byte order mark off.
     let (text, _, broken) = encoding.decode(bytes);
     Some((text.into_owned(), broken))

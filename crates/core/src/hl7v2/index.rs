@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::charset::{Charset, utf16_to_utf8};
+use super::charset::{Charset, Utf16, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
 use super::scan::Delimiters;
 use super::separators::Separators;
@@ -53,6 +53,8 @@ pub(super) struct MessageIndex {
     pub(super) bytes: Bytes,
     pub(super) separators: Separators,
     pub(super) charset: Charset,
+    /// How the message was written, when it came as UTF-16.
+    pub(super) utf16: Option<Utf16>,
     /// The sets between which escape sequences switch; empty unless MSH-18 repeats.
     pub(super) switchable: Vec<CodeSet>,
     pub(super) segments: Vec<SegmentIndex>,
@@ -81,7 +83,8 @@ impl MessageIndex {
             return refuse(ParseErrorKind::TooLong, MESSAGE_BYTES_MAX);
         }
         let mut warnings = Vec::new();
-        let (bytes, from_utf16) = match utf16_to_utf8(&bytes) {
+        let utf16 = Utf16::of(&bytes);
+        let bytes = match utf16_to_utf8(&bytes) {
             Some((text, broken)) => {
                 warnings.push(Warning { code: WarningCode::Utf16, offset: 0 });
                 if broken {
@@ -90,9 +93,9 @@ impl MessageIndex {
                         offset: text.find('\u{FFFD}').unwrap_or(0),
                     });
                 }
-                (Bytes::from(text), true)
+                Bytes::from(text)
             }
-            None => (bytes, false),
+            None => bytes,
         };
         let start = skip_leading(&bytes, &mut warnings);
         let end = skip_trailing(&bytes, start, &mut warnings);
@@ -121,7 +124,7 @@ impl MessageIndex {
         let Builder { segments, fields, mut warnings, .. } = builder;
         let msh18 = msh18(&segments, &fields);
         let (declared, switchable) = declared(&bytes[msh18.clone()], msh18.start, &separators, &mut warnings);
-        let charset = match from_utf16 {
+        let charset = match utf16.is_some() {
             true => Charset::Utf8,
             false => {
                 let mut found = Vec::new();
@@ -134,7 +137,7 @@ impl MessageIndex {
                 charset
             }
         };
-        Ok(Self { bytes, separators, charset, switchable, segments, fields, warnings })
+        Ok(Self { bytes, separators, charset, utf16, switchable, segments, fields, warnings })
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::charset::Charset;
+use super::charset::{Charset, Utf16};
 use super::error::{ParseError, Warning};
 use super::index::{MessageIndex, ParseOptions};
 use super::path::Path;
@@ -54,6 +54,11 @@ impl Message {
     /// are UTF-8 against the label.
     pub fn charset(&self) -> Charset {
         self.index.charset
+    }
+
+    /// How the message was written, when it came as UTF-16.
+    pub(super) fn utf16(&self) -> Option<Utf16> {
+        self.index.utf16
     }
 
     /// The sets between which `\Cxxyy\` and `\Mxxyyzz\` switch.

@@ -56,9 +56,6 @@ pub enum Asked {
 }
 
 impl Asked {
-    /// No answer at all.
-    pub const NOTHING: Asked = Asked::Enhanced { accept: When::Never, application: Some(When::Never) };
-
     /// Reads MSH-15 and MSH-16.
     pub fn of(message: &Message) -> Asked {
         let field = |number| message.segment_at(0).and_then(|header| When::of(&header.field(number).trimmed()));

@@ -5,6 +5,7 @@
 use super::super::message::Message;
 use super::super::path::{Index, Path, Repetition};
 use super::super::segment::SegmentName;
+use super::super::separators::Separators;
 
 /// A code of HL7 table 0357.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,30 +130,42 @@ fn sequence(steps: &[(SegmentName, usize)], message: &Message) -> Option<(Segmen
     Some((name, found))
 }
 
-/// The fields of an ERR segment in the form of a version; `None` for versions before 2.3. `reason` is escaped already.
+/// The fields of an ERR segment in the form of a version, the newest for one that is not known; `None` for versions before
+/// 2.3. `reason` is escaped already; the message has a component separator.
 pub(super) fn fields(
     code: ErrorCode,
     place: Option<Place>,
     version: &str,
-    [component, subcomponent]: [char; 2],
+    separators: &Separators,
     reason: Vec<u8>,
 ) -> Option<Vec<Vec<u8>>> {
     let (number, name) = code.entry();
-    // `2.5.1`, and with the country of VID: `2.5^GBR`.
-    let minor: u32 = version.trim().strip_prefix("2.")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-    match minor {
-        0..=2 => None,
-        3..=4 => {
+    let component = char::from(separators.component);
+    match minor(version) {
+        Some(0..=2) => None,
+        Some(3..=4) => {
             let place = place.map(|place| place.field_position(component));
             let place = place.unwrap_or_else(|| format!("{component}{component}"));
-            let error = format!("{component}{number}{subcomponent}{name}{subcomponent}HL70357");
+            // Without a separator for them, only the first subcomponent can be written.
+            let error = match separators.subcomponent {
+                Separators::UNUSED => format!("{component}{number}"),
+                other => {
+                    let subcomponent = char::from(other);
+                    format!("{component}{number}{subcomponent}{name}{subcomponent}HL70357")
+                }
+            };
             Some(vec![(place + &error).into_bytes()])
         }
-        _ => {
+        Some(5..) | None => {
             let place = place.map(|place| place.location(component)).unwrap_or_default();
             let error = format!("{number}{component}{name}{component}HL70357");
             let none = Vec::new;
             Some(vec![none(), place.into_bytes(), error.into_bytes(), b"E".to_vec(), none(), none(), none(), reason])
         }
     }
+}
+
+/// 5 of `2.5.1`, and of `2.5^GBR` with the country of VID.
+fn minor(version: &str) -> Option<u32> {
+    version.trim().strip_prefix("2.")?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
