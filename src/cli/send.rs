@@ -42,6 +42,9 @@ ends become CR. A file that starts with the MLLP byte VT is sent frame by frame 
 Messages of one patient (PID-3.1) keep their order, because they all take the same connection; messages without a PID
 take the first. With one connection the order of the files is kept.
 
+Of two acknowledgements that MSH-16 asks for (CA, then AA, AE or AR) the second counts, when it comes. A message with the
+control id of one that was just answered goes over a connection of its own, since that answer may come once more.
+
 With --retry, a message whose connection fails, breaks or stays silent is sent again with the same bytes over a new one,
 after pauses that grow from 0.2 to 5 seconds; one that was answered never is. Each message counts once, and its latency
 is that of the sending that was answered.
@@ -105,7 +108,7 @@ struct Report {
     codes: BTreeMap<String, usize>,
     /// Messages without an answer.
     unanswered: usize,
-    /// Connections opened anew after one that broke.
+    /// Connections opened anew after one that was lost.
     reconnects: usize,
     /// How often a message was sent again.
     resent: usize,

@@ -1,18 +1,22 @@
 //! Sends HL7 v2 messages over MLLP and waits for the acknowledgement of each.
 //!
 //! Never takes one message's acknowledgement for another's, never sends again by itself, and never uses a connection
-//! on which an answer is still owed.
+//! on which an answer is still owed or may come once more.
 
 use std::collections::VecDeque;
+use std::future::{Future as _, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut, buf};
 use fairway_core::hl7v2::mllp::{CR, Decoder, Event, FS, VT};
+use fairway_core::hl7v2::{Message, ParseOptions, unescape};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::write_some;
@@ -22,6 +26,8 @@ use crate::tls::{ClientConfig, ServerName};
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Messages whose further answers are passed over.
 const ANSWERED_MAX: usize = 16;
+/// How long a second answer is waited for that comes only for success or only for errors (MSH-16 `SU`, `ER`).
+const SECOND_WAIT: Duration = Duration::from_secs(1);
 /// Room for reading one acknowledgement.
 const READ_BYTES: usize = 4 * 1024;
 /// Longest part of a foreign control id that an error shows.
@@ -50,17 +56,63 @@ pub struct Client {
     stream: Option<Box<dyn Stream>>,
     decoder: Decoder,
     buffer: BytesMut,
+    /// Whether a message was sent over it.
+    used: bool,
     /// Control ids of the last messages that were answered.
     answered: VecDeque<Vec<u8>>,
     timeout: Duration,
+}
+
+/// A message on its way.
+struct Sending<'m> {
+    message: &'m [u8],
+    /// MSH-10.
+    id: &'m [u8],
+    out: buf::Chain<buf::Chain<&'static [u8], &'m [u8]>, &'static [u8]>,
+    /// Whether the writer holds back bytes that `out` no longer has.
+    unflushed: bool,
+    /// The acknowledgement that it is kept (`CA`).
+    kept: Option<Bytes>,
+    /// When no second acknowledgement is waited for any more.
+    kept_until: Option<Instant>,
+}
+
+impl<'m> Sending<'m> {
+    fn new(message: &'m [u8]) -> Self {
+        let out = Buf::chain(Buf::chain(&[VT][..], message), &[FS, CR][..]);
+        let id = field(message, b"MSH", 9).unwrap_or_default();
+        Sending { message, id, out, unflushed: false, kept: None, kept_until: None }
+    }
+
+    fn all_sent(&self) -> bool {
+        !self.out.has_remaining() && !self.unflushed
+    }
+
+    /// Whether MSA-2 is MSH-10: as it was sent, its first component alone, or escaped.
+    fn is_answered_by(&self, answered: &[u8], answer: &[u8]) -> bool {
+        let component = self.message.trim_ascii_start().get(4);
+        let first = self.id.split(|byte| Some(byte) == component).next().unwrap_or_default();
+        if answered == self.id || (!first.is_empty() && answered == first) {
+            return true;
+        }
+        let separators = |bytes: &[u8]| {
+            let header = bytes.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+            let header = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()).ok()?;
+            Some(header.separators())
+        };
+        let Some((ours, theirs)) = separators(self.message).zip(separators(answer)) else { return false };
+        let (sent, answered) = (String::from_utf8_lossy(self.id), String::from_utf8_lossy(answered));
+        unescape(&sent, &ours) == unescape(&answered, &theirs)
+    }
 }
 
 /// Why a message has no acknowledgement. It may have been taken all the same, except after
 /// [`Disconnected`](SendError::Disconnected).
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// An earlier error closed the connection; the message was not sent.
-    #[error("the connection was closed after an earlier error; connect again")]
+    /// An earlier error or the receiver has closed the connection, or a message with the same control id was answered over
+    /// it, whose answer may come once more. Nothing was sent.
+    #[error("nothing was sent, since the connection is closed or may bring an earlier answer; connect again")]
     Disconnected,
     /// No acknowledgement in time. The connection is closed, so that a late one is never taken for the next.
     #[error("no acknowledgement within {} ms", .0.as_millis())]
@@ -71,6 +123,9 @@ pub enum SendError {
     /// The answer has no MSA segment, or is longer than 1 MiB.
     #[error("the answer is not an acknowledgement: it has no MSA segment or is too long")]
     NotAnAcknowledgement,
+    /// It was accepted before all of it was sent, which is no answer to it.
+    #[error("the receiver accepted the message before it had all of it")]
+    Early,
     /// MSA-2 is not the MSH-10 that was sent.
     #[error("the acknowledgement is for message {answered:?}, not for {sent:?} (MSA-2 against MSH-10)")]
     OtherMessage {
@@ -123,6 +178,7 @@ impl Client {
             stream: Some(stream),
             decoder: Decoder::new(ANSWER_BYTES_MAX),
             buffer: BytesMut::new(),
+            used: false,
             answered: VecDeque::new(),
             timeout: limit,
         })
@@ -141,71 +197,106 @@ impl Client {
         }
     }
 
-    /// Sends one message and gives its acknowledgement, both without framing. The message is not copied.
+    /// Whether a message with the control id of `message` was answered over this connection. Its answer may come once
+    /// more, and cannot be told from that of another message with the same id.
+    pub fn has_answered(&self, message: &[u8]) -> bool {
+        let id = field(message, b"MSH", 9).unwrap_or_default();
+        self.answered.iter().any(|earlier| earlier == id)
+    }
+
+    /// Sends one message and gives its acknowledgement, both without framing. The message is not copied. What came before
+    /// its first byte was written is no answer to it.
     ///
-    /// Of a receiver that first says that it keeps the message (`CA`) and then what became of it, as MSH-16 `AL` asks,
-    /// the second is given. Another answer to a message that is answered already is passed over.
+    /// Of a receiver that first says that it keeps the message (`CA`) and then what became of it, as MSH-16 asks, the
+    /// second is given: with `AL` it is waited for as long as for any answer, with `SU` and `ER`, where it need not come,
+    /// for a second. When it does not come, the first is the answer. Another answer to a message that is answered already
+    /// is passed over.
     ///
     /// # Errors
     /// Any error closes the connection; what to do next is the caller's business.
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
         // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
         let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
-        let sent = field(message, b"MSH", 9).unwrap_or_default();
-        let mut kept = None;
-        let (answer, all_sent) = match timeout(self.timeout, self.exchange(&mut stream, message, sent, &mut kept)).await
-        {
-            Ok(exchanged) => exchanged?,
-            // It is kept, and what became of it may be asked for later.
-            Err(_) => return kept.ok_or(SendError::Timeout(self.timeout)),
-        };
-        self.answered.push_back(sent.to_vec());
-        if self.answered.len() > ANSWERED_MAX {
-            self.answered.pop_front();
+        if self.has_answered(message) {
+            return Err(SendError::Disconnected);
         }
-        self.stream = all_sent.then_some(stream);
-        Ok(answer)
+        let used = std::mem::replace(&mut self.used, true);
+        self.drain(&mut stream).await.map_err(|error| if used { SendError::Disconnected } else { error })?;
+        let mut sending = Sending::new(message);
+        let error = match timeout(self.timeout, self.exchange(&mut stream, &mut sending)).await {
+            Ok(Ok(answer)) => {
+                self.answered.push_back(sending.id.to_vec());
+                if self.answered.len() > ANSWERED_MAX {
+                    self.answered.pop_front();
+                }
+                self.stream = sending.all_sent().then_some(stream);
+                return Ok(answer);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => SendError::Timeout(self.timeout),
+        };
+        // An answer of which only the last byte of the framing is missing is whole.
+        while let Some(event) = self.decoder.finish(&mut self.buffer) {
+            if let Event::Frame { bytes, .. } = event
+                && let Some(answer) = self.answer(bytes, &mut sending)?
+            {
+                return Ok(answer);
+            }
+        }
+        // It is kept, and what became of it may be asked for later.
+        sending.kept.ok_or(error)
     }
 
-    /// Whether an answer is the one to the message; false for one that another follows or that is to be passed over.
-    fn is_last(
-        &self,
-        answer: &Bytes,
-        message: &[u8],
-        sent: &[u8],
-        kept: &mut Option<Bytes>,
-    ) -> Result<bool, SendError> {
-        let answered = field(answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
-        if sent != answered {
-            if self.answered.iter().any(|earlier| earlier == answered) {
-                return Ok(false);
+    /// Passes over what has come since the last answer.
+    async fn drain(&mut self, stream: &mut Box<dyn Stream>) -> Result<(), SendError> {
+        // So that what has come is known.
+        tokio::task::yield_now().await;
+        loop {
+            while self.decoder.decode(&mut self.buffer).map_err(|_| SendError::NotAnAcknowledgement)?.is_some() {}
+            self.buffer.reserve(READ_BYTES);
+            match poll_fn(|cx| Poll::Ready(pin!(stream.read_buf(&mut self.buffer)).poll(cx))).await {
+                Poll::Ready(Ok(0)) => return Err(SendError::Closed),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Err(SendError::Io(error)),
+                // Half an answer would end in what comes next.
+                Poll::Pending if self.decoder.in_frame() => return Err(SendError::Disconnected),
+                Poll::Pending => return Ok(()),
             }
-            let (sent, answered) = (shown(sent), shown(answered));
+        }
+    }
+
+    /// The answer to the message, if that is what came; none for one that another follows or that is to be passed over.
+    fn answer(&self, answer: Bytes, sending: &mut Sending<'_>) -> Result<Option<Bytes>, SendError> {
+        let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
+        if !sending.is_answered_by(answered, &answer) {
+            if self.answered.iter().any(|earlier| earlier == answered) {
+                return Ok(None);
+            }
+            let (sent, answered) = (shown(sending.id), shown(answered));
             return Err(SendError::OtherMessage { sent, answered });
         }
-        if ack_code(answer) == Some("CA") && field(message, b"MSH", 15) == Some(b"AL") {
-            *kept = Some(answer.clone());
-            return Ok(false);
+        let code = ack_code(&answer);
+        if !sending.all_sent() && !matches!(code, Some("AE" | "AR" | "CE" | "CR")) {
+            return Err(SendError::Early);
         }
-        Ok(true)
+        let second = field(sending.message, b"MSH", 15).unwrap_or_default();
+        if code != Some("CA") || matches!(second, b"" | b"\"\"" | b"NE") {
+            return Ok(Some(answer));
+        }
+        sending.kept = Some(answer);
+        sending.kept_until = matches!(second, b"ER" | b"SU").then(|| Instant::now() + SECOND_WAIT);
+        Ok(None)
     }
 
     /// Writes the message and reads its answer, both at once: a receiver that refuses a long message answers early.
-    async fn exchange(
-        &mut self,
-        stream: &mut Box<dyn Stream>,
-        message: &[u8],
-        sent: &[u8],
-        kept: &mut Option<Bytes>,
-    ) -> Result<(Bytes, bool), SendError> {
+    async fn exchange(&mut self, stream: &mut Box<dyn Stream>, sending: &mut Sending<'_>) -> Result<Bytes, SendError> {
         let (mut reader, mut writer) = tokio::io::split(stream);
-        let mut out = Buf::chain(&[VT][..], message).chain(&[FS, CR][..]);
-        let (mut unflushed, mut write_error) = (false, None);
+        let mut write_error = None;
         loop {
             match self.decoder.decode(&mut self.buffer) {
                 Ok(Some(Event::Frame { bytes, .. })) => {
-                    if self.is_last(&bytes, message, sent, kept)? {
-                        return Ok((bytes, !out.has_remaining() && !unflushed));
+                    if let Some(answer) = self.answer(bytes, sending)? {
+                        return Ok(answer);
                     }
                     continue;
                 }
@@ -213,17 +304,20 @@ impl Client {
                 Ok(None) => self.buffer.reserve(READ_BYTES),
                 Err(_) => return Err(SendError::NotAnAcknowledgement),
             }
+            let writes = !sending.all_sent() && write_error.is_none();
+            let kept_until = sending.kept_until;
             tokio::select! {
                 read = reader.read_buf(&mut self.buffer) => match read {
                     Ok(0) => return Err(write_error.map_or(SendError::Closed, SendError::Io)),
                     Ok(_) => {}
                     Err(error) => return Err(SendError::Io(error)),
                 },
-                written = write_some(&mut writer, &mut out, &mut unflushed),
-                    if (out.has_remaining() || unflushed) && write_error.is_none() =>
-                {
+                written = write_some(&mut writer, &mut sending.out, &mut sending.unflushed), if writes => {
                     // The answer that explains the failure may be waiting to be read.
                     write_error = written.err();
+                }
+                () = sleep_until(kept_until.unwrap_or_else(Instant::now)), if kept_until.is_some() => {
+                    return sending.kept.take().ok_or(SendError::Closed);
                 }
             }
         }

@@ -25,7 +25,9 @@ pub struct Link {
     target: Target,
     retry: Duration,
     client: Option<Client>,
-    connections: usize,
+    /// Whether a connection was lost and not replaced yet.
+    lost: bool,
+    reconnects: usize,
     resent: usize,
 }
 
@@ -58,7 +60,7 @@ impl Link {
     /// A link without a connection yet. A message that fails is tried again for `retry` from its first failure; zero
     /// is once and never again.
     pub fn new(target: Target, retry: Duration) -> Link {
-        Link { target, retry, client: None, connections: 0, resent: 0 }
+        Link { target, retry, client: None, lost: false, reconnects: 0, resent: 0 }
     }
 
     /// Sends one message and gives its acknowledgement, both without framing.
@@ -83,31 +85,49 @@ impl Link {
 
     /// `sent` says whether the message has been sent before.
     async fn try_once(&mut self, message: &[u8], sent: &mut bool) -> Result<Answer, LinkError> {
-        let unreachable = |source| LinkError::Unreachable { address: self.target.address.clone(), source };
+        if let Some(client) = self.client.take_if(|client| client.has_answered(message)) {
+            // Over another connection, since the earlier answer may come once more.
+            client.close().await;
+        }
         let mut client = match self.client.take() {
             Some(client) => client,
-            None => {
-                let client = Client::connect_to(&self.target).await.map_err(unreachable)?;
-                self.connections += 1;
-                client
-            }
+            None => self.connect().await?,
         };
+        let mut began = Instant::now();
+        let mut answer = client.send(message).await;
+        if let Err(SendError::Disconnected) = answer {
+            // The receiver had closed it; nothing was written.
+            self.lost = true;
+            client = self.connect().await?;
+            began = Instant::now();
+            answer = client.send(message).await;
+        }
         self.resent += usize::from(std::mem::replace(sent, true));
-        let began = Instant::now();
-        match client.send(message).await {
+        self.lost = !client.is_open();
+        match answer {
             Ok(ack) => {
                 self.client = client.is_open().then_some(client);
                 Ok(Answer { ack, took: began.elapsed() })
             }
             // What TLS 1.3 refuses, it refuses behind the handshake.
-            Err(SendError::Io(error)) if is_tls(&error) => Err(unreachable(error)),
+            Err(SendError::Io(error)) if is_tls(&error) => Err(self.unreachable(error)),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Connections opened after the first.
+    async fn connect(&mut self) -> Result<Client, LinkError> {
+        let client = Client::connect_to(&self.target).await.map_err(|source| self.unreachable(source))?;
+        self.reconnects += usize::from(std::mem::take(&mut self.lost));
+        Ok(client)
+    }
+
+    fn unreachable(&self, source: io::Error) -> LinkError {
+        LinkError::Unreachable { address: self.target.address.clone(), source }
+    }
+
+    /// Connections opened after one that was lost.
     pub fn reconnects(&self) -> usize {
-        self.connections.saturating_sub(1)
+        self.reconnects
     }
 
     /// How often a message was sent again.
@@ -130,7 +150,7 @@ fn may_pass(error: &LinkError) -> bool {
         LinkError::Unreachable { source, .. } => !is_tls(source) && source.kind() != io::ErrorKind::InvalidInput,
         LinkError::Unanswered(error) => match error {
             SendError::Disconnected | SendError::Timeout(_) | SendError::Closed | SendError::Io(_) => true,
-            SendError::NotAnAcknowledgement | SendError::OtherMessage { .. } => false,
+            SendError::NotAnAcknowledgement | SendError::Early | SendError::OtherMessage { .. } => false,
         },
     }
 }

@@ -152,14 +152,13 @@ async fn a_document_of_100_mb_goes_through() {
 async fn documents_that_together_exceed_the_memory_wait_for_each_other() {
     let frame_bytes_max = 4 * 1024 * 1024;
     let server = start(Limits { frame_bytes_max, buffer_bytes_max: 1024 * 1024, ..limits() }).await;
-    let mut document = message("slow-20");
-    document.resize(3 * 1024 * 1024, b'x');
     let sends = (0..8).map(|_| {
-        let document = document.clone();
         let addr = server.addr;
         tokio::spawn(async move {
             let mut client = Client::connect(addr, PATIENCE).await.unwrap();
-            for _ in 0..3 {
+            for number in 0..3 {
+                let mut document = message(&format!("slow-20-{number}"));
+                document.resize(3 * 1024 * 1024, b'x');
                 assert_eq!(ack_code(&client.send(&document).await.unwrap()), Some("AA"));
             }
         })

@@ -10,6 +10,7 @@ use fairway::mllp::client::control_id_of;
 use serde_json::Value;
 
 use crate::probe::{Server, limits, start};
+use crate::process::Process;
 
 #[derive(Parser)]
 struct Cli {
@@ -68,6 +69,29 @@ async fn keeps_to_the_rate() {
     let server = start(limits()).await;
     let (_, report) = send(&server, &message("1", "a"), &["--repeat", "11", "--rate", "100"]).await;
     assert!(report["seconds"].as_f64().unwrap() >= 0.1, "{report}");
+}
+
+#[test]
+fn every_repetition_is_sent_and_a_refusal_behind_a_ca_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let run = |text: &str, more: &[&str]| {
+        let file = folder.path().join("a.hl7");
+        fs::write(&file, text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+        let to = process.pas.to_string();
+        let output = command.arg("send").arg(&file).args(["--to", &to, "--json"]).args(more).output().unwrap();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let person = |nhs: &str, asked: &str| {
+        format!("MSH|^~\\&|A|RTST|C|D|20260101||ADT^A28|x|P|2.4|||{asked}\rPID|||{nhs}^^^NHS^NH||Smith^John\r")
+    };
+    let good = crate::crash::nhs_number(0);
+    let (code, report) = run(&person(&good, "AL|SU"), &["--repeat", "10"]);
+    assert_eq!((code, &report["codes"]["AA"], &report["reconnects"]), (Some(0), &10.into(), &0.into()), "{report}");
+    assert_eq!(process.messages().len(), 10);
+    let (code, report) = run(&person("9990000000", "AL|ER"), &[]);
+    assert_eq!((code, &report["codes"]), (Some(1), &serde_json::json!({"AR": 1})), "{report}");
 }
 
 #[test]
