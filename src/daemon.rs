@@ -279,6 +279,7 @@ fn connection_events(
                     CloseReason::PeerClosed | CloseReason::Stopped => ("closed", false),
                     CloseReason::Idle => ("closed_idle", false),
                     CloseReason::InFrameTimeout => ("closed_in_frame", true),
+                    CloseReason::TooSlow => ("closed_too_slow", true),
                     CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
                     CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
                     CloseReason::HandshakeFailed(reason) => {

@@ -2,10 +2,12 @@
 //!
 //! Knows credentials and bodies; what becomes of a message is intake's matter.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -13,19 +15,23 @@ use axum::routing::{get, post};
 use axum::{Router, body};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::{AckStyle, soap};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout_at;
 
 use super::App;
 use crate::config::{ConfiguredFeed, Credential};
 use crate::intake::{Intake, Work};
+use crate::mllp::budget::{Budget, Grant, PACE, Pace};
 use crate::mllp::listener::Handler as _;
 use crate::telemetry::Metrics;
 
-/// Memory for bodies that are being read, in KiB; past it requests wait.
-const BODIES_KIB: u32 = 256 * 1024;
+/// Memory for bodies past their first 64 KiB, from their arrival to their answer, in bytes; past it requests wait.
+const BODIES_BYTES: usize = 256 * 1024 * 1024;
+/// So much of a body is not counted, in bytes.
+const BODY_BYTES_FREE: usize = 64 * 1024;
 
 /// The sender's address, put into a request where its connection is served.
 #[derive(Debug, Clone, Copy)]
@@ -50,12 +56,12 @@ pub(super) struct Entrances {
     open: Mutex<Option<Arc<Vec<Entrance>>>>,
     credentials: Vec<Credential>,
     metrics: Arc<Metrics>,
-    bodies: Arc<Semaphore>,
+    bodies: Budget,
 }
 
 impl Entrances {
     pub(super) fn new(entrances: Vec<Entrance>, credentials: Vec<Credential>, metrics: Arc<Metrics>) -> Entrances {
-        let bodies = Arc::new(Semaphore::new(BODIES_KIB as usize));
+        let bodies = Budget::new(BODIES_BYTES);
         Entrances { open: Mutex::new(Some(Arc::new(entrances))), credentials, metrics, bodies }
     }
 
@@ -88,21 +94,42 @@ impl Entrances {
         })
     }
 
-    /// Reads a body, waiting for memory first.
-    async fn read(
-        &self,
-        body: Body,
-        length: Option<u64>,
-        most: usize,
-    ) -> Result<(Bytes, OwnedSemaphorePermit), Failure> {
-        let expected = length.map_or(most, |length| usize::try_from(length).unwrap_or(usize::MAX));
-        if expected > most {
+    /// Reads a body, taking memory as it arrives. A client that sends nothing for a [`PACE`], or too little while others
+    /// wait for memory, is given up.
+    async fn read(&self, mut body: Body, length: Option<u64>, most: usize) -> Result<(Bytes, Grant), Failure> {
+        let length = length.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+        if length.is_some_and(|length| length > most) {
             return Err(Failure::TooLong(most));
         }
-        let kib = u32::try_from(expected / 1024 + 1).unwrap_or(u32::MAX).min(BODIES_KIB);
-        let permit = self.bodies.clone().acquire_many_owned(kib).await.map_err(|_| Failure::Stopping)?;
-        let bytes = to_bytes(body, most).await.map_err(|_| Failure::TooLong(most))?;
-        Ok((bytes, permit))
+        let (mut bytes, mut held, mut pace) = (BytesMut::new(), Grant::default(), Pace::new());
+        loop {
+            let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+            let Ok(frame) = timeout_at(pace.since + PACE, frame).await else {
+                if pace.bytes == 0 || pace.is_behind(&held, &self.bodies) {
+                    return Err(Failure::TooSlow);
+                }
+                pace = Pace::new();
+                continue;
+            };
+            let Some(frame) = frame else { return Ok((bytes.freeze(), held)) };
+            let Ok(data) = frame.map_err(|_| Failure::Broken)?.into_data() else { continue };
+            let needed = bytes.len() + data.len();
+            if needed > most {
+                return Err(Failure::TooLong(most));
+            }
+            if needed > bytes.capacity() {
+                let wanted = (2 * needed).min(length.unwrap_or(most)).max(needed);
+                let counted = wanted.saturating_sub(BODY_BYTES_FREE);
+                if !held.covers(counted) {
+                    held.merge(self.bodies.clone().take(counted - held.bytes()).await);
+                    // The time of waiting is not the client's.
+                    pace = Pace::new();
+                }
+                bytes.reserve(wanted - bytes.len());
+            }
+            bytes.extend_from_slice(&data);
+            pace.bytes += data.len();
+        }
     }
 }
 
@@ -113,6 +140,8 @@ enum Failure {
     NoFeed,
     MediaType(&'static str),
     TooLong(usize),
+    TooSlow,
+    Broken,
     /// A SOAP fault.
     Envelope(String),
 }
@@ -137,6 +166,10 @@ impl IntoResponse for Failure {
                 let text = format!("the message is longer than this address takes ({most} bytes)\n");
                 (StatusCode::PAYLOAD_TOO_LARGE, text).into_response()
             }
+            Failure::TooSlow => {
+                (StatusCode::REQUEST_TIMEOUT, "the body came too slowly; send it again\n").into_response()
+            }
+            Failure::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n").into_response(),
             Failure::Envelope(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR, soap::fault(&reason)),
         }
     }

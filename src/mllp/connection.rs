@@ -15,7 +15,7 @@ use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd, encode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::budget::{Budget, Grant};
+use super::budget::{Budget, Grant, Pace};
 use super::listener::{CloseReason, ConnectionEvent, Handler, Limits, PREFIX_BYTES_MAX, Refused};
 use super::write_some;
 
@@ -87,7 +87,7 @@ pub(super) async fn run<H: Handler, E: Fn(ConnectionEvent)>(
             grant = granted(&mut it.waiting), if it.waiting.is_some() => it.granted(grant),
             read = reader.read_buf(&mut it.buffer), if reads => it.read(read),
             () = timer.as_mut() => match it.due() {
-                Some((at, reason)) if at <= Instant::now() => it.end(reason),
+                Some((at, reason)) if at <= Instant::now() => it.overdue(reason),
                 Some((at, _)) => timer.as_mut().reset(at),
                 None => timer.as_mut().reset(Instant::now() + FAR),
             },
@@ -172,6 +172,8 @@ struct Connection<'a, H, E> {
     read_at: Instant,
     /// Bytes read since then.
     progress: usize,
+    /// What came since the frame began, or since it was last looked whether that is enough.
+    pace: Pace,
     /// Whether the peer has ever sent a frame.
     framed: bool,
     wrote_at: Instant,
@@ -198,6 +200,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             read_last: false,
             read_at: now,
             progress: 0,
+            pace: Pace::new(),
             framed: false,
             wrote_at: now,
             active_at: now,
@@ -246,7 +249,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         let reads = self.reading() && self.has_room_for_answers() && self.waiting.is_none();
         if reads && !self.read_last {
             // The time in which we did not listen is not the peer's silence.
-            self.read_at = Instant::now();
+            (self.read_at, self.pace) = (Instant::now(), Pace::new());
         }
         self.read_last = reads;
         reads
@@ -265,9 +268,19 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             false => None,
         };
         let silence = silence.filter(|_| listens).map(|reason| (self.read_at + limits.in_frame, reason));
+        let holds = listens && !self.held.is_empty();
+        let pace = holds.then_some((self.pace.since + limits.pace, CloseReason::TooSlow));
         let idle = listens && quiet && !self.decoder.in_frame();
         let idle = idle.then_some((self.active_at + limits.idle, CloseReason::Idle));
-        [write, silence, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [write, silence, pace, idle].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// What was due has come: the end, unless a frame grew fast enough or nobody waits for its memory.
+    fn overdue(&mut self, reason: CloseReason) {
+        match reason {
+            CloseReason::TooSlow if !self.pace.is_behind(&self.held, &self.parts.budget) => self.pace = Pace::new(),
+            reason => self.end(reason),
+        }
     }
 
     fn event(&self, event: ConnectionEvent) {
@@ -328,6 +341,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         };
         self.active_at = Instant::now();
         (self.read_at, self.progress, self.framed) = (self.active_at, 0, true);
+        self.pace = Pace::new();
         if !self.held.is_empty() {
             // The buffer had grown for this item, so the memory goes with it and the buffer starts small again. What
             // follows in it is shorter than the item, since it grew only while the item was incomplete.
@@ -401,6 +415,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             Ok(0) => self.end(CloseReason::PeerClosed),
             Ok(bytes) => {
                 self.progress += bytes;
+                self.pace.bytes += bytes;
                 if !self.decoder.in_frame() || self.progress >= PROGRESS_BYTES_MIN {
                     (self.read_at, self.progress) = (Instant::now(), 0);
                 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::budget::Budget;
+use super::budget::{Budget, PACE};
 use super::{connection, handshake};
 use crate::tls::{HandshakeFailure, ServerConfig};
 
@@ -93,6 +93,8 @@ pub struct Limits {
     /// Longest silence inside a frame. Less than 64 KiB in this time counts as silence, so a shorter message must be
     /// complete within it.
     pub in_frame: Duration,
+    /// While others wait for memory, a frame past 64 KiB must grow by 1 MiB in each such time.
+    pub pace: Duration,
     /// Longest time in which a peer takes no byte of an answer.
     pub write: Duration,
     /// Longest time of a TLS handshake.
@@ -117,6 +119,7 @@ impl Default for Limits {
             connections_per_peer_max: 256,
             idle: Duration::from_secs(30 * 60),
             in_frame: Duration::from_secs(30),
+            pace: PACE,
             write: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
             in_flight_max: 32,
@@ -166,6 +169,8 @@ pub enum CloseReason {
     Idle,
     /// Silence inside a frame for [`Limits::in_frame`].
     InFrameTimeout,
+    /// The frame came slower than [`Limits::pace`] asks for while others waited for memory.
+    TooSlow,
     /// A frame exceeded [`Limits::frame_bytes_max`].
     FrameTooLarge,
     /// More than [`Limits::junk_bytes_max`] outside of frames: the peer does not speak MLLP.

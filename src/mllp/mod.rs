@@ -2,7 +2,7 @@
 //!
 //! Never looks into a message further than the control id, and never logs one.
 
-mod budget;
+pub(crate) mod budget;
 pub mod client;
 mod connection;
 mod handshake;

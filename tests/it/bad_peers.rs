@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use fairway::mllp::client::{Client, ack_code};
 use fairway::mllp::listener::{CloseReason, ConnectionEvent, Limits, Refused};
 use tokio::io::AsyncWriteExt;
 
@@ -112,6 +113,45 @@ async fn a_byte_now_and_then_does_not_keep_a_frame_open() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     server.closed(CloseReason::InFrameTimeout).await;
+}
+
+#[tokio::test]
+async fn slow_large_frames_go_when_others_wait_for_their_memory() {
+    let pace = Duration::from_millis(100);
+    let server = start(Limits { buffer_bytes_max: 1024 * 1024, pace, ..limits() }).await;
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut peer = server.open().await;
+        peer.send(&[&b"\x0BMSH|^~\\&|slow\rNTE|1||"[..], &vec![b'x'; 600 * 1024]].concat()).await;
+        slow.push(peer);
+    }
+    let event = |wanted: fn(&ConnectionEvent) -> bool| server.events.lock().unwrap().iter().any(wanted);
+    let too_slow =
+        |event: &ConnectionEvent| matches!(event, ConnectionEvent::Closed { reason: CloseReason::TooSlow, .. });
+    // Two have all the memory, and a third waits: the first to be looked at goes.
+    server.closed(CloseReason::TooSlow).await;
+    let mut good = message("good");
+    good.resize(300 * 1024, b'y');
+    let mut client = Client::connect(server.addr, PATIENCE).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(ack_code(&client.send(&good).await.unwrap()), Some("AA"));
+    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    assert!(event(too_slow));
+    let refused = server.probe.refused.lock().unwrap().clone();
+    assert!(
+        refused.iter().all(|one| matches!(one, Refused::Unfinished { bytes } if bytes.len() > 100_000)),
+        "{refused:?}"
+    );
+
+    // While nobody waits, nobody is hurried.
+    let server = start(Limits { buffer_bytes_max: 4 * 1024 * 1024, pace, ..limits() }).await;
+    let mut peer = server.open().await;
+    let mut large = message("large");
+    large.resize(600 * 1024, b'x');
+    peer.send(&[&b"\x0B"[..], &large].concat()).await;
+    tokio::time::sleep(3 * pace).await;
+    peer.send(b"\x1C\r").await;
+    peer.acked("large").await;
 }
 
 #[tokio::test]

@@ -174,6 +174,44 @@ fn a_stop_answers_what_was_handed_over_and_takes_no_more() {
 }
 
 #[test]
+fn silent_requests_hold_up_nobody_and_are_given_up() {
+    let (_folder, process) = start("");
+    let head = |path: &str, kind: &str, length: &str| {
+        format!("POST /sandbox/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n{length}\r\n\r\n")
+    };
+    let silent: Vec<TcpStream> = [
+        head("services/hl7", "text/xml", "Transfer-Encoding: chunked"),
+        head("services/hl7", "text/xml", "Transfer-Encoding: chunked"),
+        head("hl7/demographics", "application/hl7-v2", "Content-Length: 134217727"),
+        head("hl7/demographics", "application/hl7-v2", "Content-Length: 134217727"),
+    ]
+    .iter()
+    .map(|head| {
+        let mut stream = TcpStream::connect(process.http).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    })
+    .collect();
+    std::thread::sleep(Duration::from_millis(100));
+    let began = std::time::Instant::now();
+    // Longer than what needs no memory of the pool.
+    let long = message("L1", "ADT^A28", &format!("{PERSON}NTE|1||{}\r", "x".repeat(1_000_000)));
+    let (status, _, body) = request(&process, "POST /sandbox/hl7/demographics", &[ER7], long.as_bytes());
+    assert_eq!((status, body.contains("MSA|AA|L1")), (200, true), "{body}");
+    let (status, _, body) =
+        request(&process, "POST /sandbox/services/hl7", &[XML], envelope(&message("L2", "ADT^A28", PERSON)).as_bytes());
+    assert_eq!(status, 200, "{body}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    for mut stream in silent {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
 fn the_same_bytes_are_another_message_for_another_organisation_and_another_team() {
     let other = "[[organisation]]\ncode = \"ROTH\"\nname = \"Other Hospital\"\n[[organisation.team]]\nalias = \"ROTH-PRT\"\n\
                  name = \"Other\"\nkind = \"patient-record\"\naccess = []\n";
