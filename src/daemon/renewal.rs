@@ -1,6 +1,7 @@
 //! Takes a listener's certificate anew when its files change, without touching open connections.
 //!
-//! Never takes one that cannot be used: the earlier one stays, and the log and the metrics say so.
+//! Never takes one that cannot be used, nor one that is not valid now while the earlier one is: the earlier one stays, and
+//! the log and the metrics say so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::config::Tls;
 use crate::telemetry::Metrics;
-use crate::tls::ServerConfig;
+use crate::tls::{Server, ServerConfig};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(2);
@@ -27,6 +28,9 @@ pub(super) async fn renew(
     metrics.tls_expiry(environment, &listener, tls.server.valid_until);
     let files = tls.files().clone();
     let (mut taken, mut seen) = (tls.stamp.clone(), tls.stamp);
+    let mut validity = tls.server.validity();
+    // What was read and is not in use yet.
+    let mut next: Option<Server> = None;
     while !current.is_closed() {
         sleep(EVERY).await;
         let files = files.clone();
@@ -37,21 +41,36 @@ pub(super) async fn renew(
             let read = (now != taken_before && now == seen_before).then(|| files.read());
             (now, read)
         });
-        let Ok((now, read)) = look.await else { continue };
-        seen = now;
-        let Some(read) = read else { continue };
-        taken = seen.clone();
-        metrics.tls_renewal(environment, &listener, if read.is_ok() { "taken" } else { "failed" });
-        match read {
-            Ok(server) => {
-                metrics.tls_expiry(environment, &listener, server.valid_until);
-                tracing::info!(event = "tls.renewed", environment, listener, valid_until = server.valid_until);
-                current.send_replace(server.config);
+        let Ok((stamp, read)) = look.await else { continue };
+        seen = stamp;
+        let now = jiff::Timestamp::now().as_second();
+        let failed = |faults: &str| {
+            metrics.tls_renewal(environment, &listener, "failed");
+            tracing::error!(event = "tls.renewal_failed", environment, listener, faults);
+        };
+        if let Some(read) = read {
+            taken = seen.clone();
+            if let Ok(server) = &read
+                && validity.contains(&now)
+                && !server.validity().contains(&now)
+            {
+                failed("Certificate: it has expired or is not valid yet, and the earlier one is valid");
             }
-            Err(faults) => {
-                let faults: Vec<String> = faults.iter().map(|fault| format!("{:?}: {fault}", fault.part)).collect();
-                tracing::error!(event = "tls.renewal_failed", environment, listener, faults = faults.join("; "));
-            }
+            next = read
+                .map_err(|faults| {
+                    let faults: Vec<String> = faults.iter().map(|fault| format!("{:?}: {fault}", fault.part)).collect();
+                    failed(&faults.join("; "));
+                })
+                .ok();
+        }
+        // One that becomes valid later is taken then, and the earlier one is given up once it is no better.
+        let ready = |server: &mut Server| server.validity().contains(&now) || !validity.contains(&now);
+        if let Some(server) = next.take_if(ready) {
+            validity = server.validity();
+            metrics.tls_renewal(environment, &listener, "taken");
+            metrics.tls_expiry(environment, &listener, server.valid_until);
+            tracing::info!(event = "tls.renewed", environment, listener, valid_until = server.valid_until);
+            current.send_replace(server.config);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The listener's side: our certificate, whose clients we take, and by which names.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -76,6 +77,13 @@ pub struct Server {
     pub valid_from: i64,
     /// When the first certificate of our chain expires, in seconds of Unix time.
     pub valid_until: i64,
+}
+
+impl Server {
+    /// When every certificate of our chain is valid, in seconds of Unix time.
+    pub fn validity(&self) -> RangeInclusive<i64> {
+        self.valid_from..=self.valid_until
+    }
 }
 
 /// A listener's TLS from PEM text: our certificate with its chain, its key, and the clients.

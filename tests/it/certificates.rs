@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use fairway::mllp::client::{Client, Target};
 use fairway::tls::{ClientConfig, Clients, ServerName, Subject, server};
@@ -42,7 +43,21 @@ impl Authority {
 
     /// A certificate with this common name, the alternative names and the last year in which it is valid.
     pub(crate) fn issue(&self, name: &str, alternatives: Vec<SanType>, last_year: i32) -> Pair {
+        self.issue_from(None, name, alternatives, last_year)
+    }
+
+    /// The same, valid from a moment on.
+    pub(crate) fn issue_from(
+        &self,
+        from: Option<SystemTime>,
+        name: &str,
+        alternatives: Vec<SanType>,
+        last_year: i32,
+    ) -> Pair {
         let mut params = CertificateParams::default();
+        if let Some(from) = from {
+            params.not_before = from.into();
+        }
         params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names = alternatives;
         params.not_after = date_time_ymd(last_year, 12, 31);

@@ -109,6 +109,38 @@ async fn certificates_are_renewed_under_open_connections_and_broken_ones_are_not
     assert_eq!(process.messages().len(), 5);
 }
 
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_does_not_take_the_place_of_a_valid_one() {
+    let ours = Authority::new("ours");
+    let sender = ours.sender("pas");
+    let names = || vec![crate::certificates::dns("localhost")];
+    let der = |pair: &Pair| CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let first = ours.receiver();
+    write(folder.path(), &ours, &first);
+    let process = Process::start_with(folder.path(), |text| with_tls(&text, TLS));
+    let renewals =
+        |result: &str, count: usize| format!("fairway_tls_renewals_total{{{LISTENER},result=\"{result}\"}} {count}");
+    // Expired: the earlier one stays.
+    write(folder.path(), &ours, &ours.issue("receiver", names(), 2001));
+    metric(&process, &renewals("failed", 1)).await;
+    assert_eq!(shown(&process, &ours, &sender).await, der(&first));
+    assert!(
+        process.log().contains("tls.renewal_failed") && !process.log().contains("tls.renewed"),
+        "{}",
+        process.log()
+    );
+    metric(&process, &format!("fairway_tls_certificate_expiry_seconds{{{LISTENER}}} 32503593600")).await;
+    // Not valid yet: taken once it is.
+    let from = std::time::SystemTime::now() + Duration::from_secs(9);
+    let later = ours.issue_from(Some(from), "receiver", names(), 2998);
+    write(folder.path(), &ours, &later);
+    metric(&process, &renewals("failed", 2)).await;
+    assert_eq!(shown(&process, &ours, &sender).await, der(&first));
+    metric(&process, &renewals("taken", 1)).await;
+    assert_eq!(shown(&process, &ours, &sender).await, der(&later));
+}
+
 #[test]
 fn send_does_tls_and_says_what_is_wrong_with_it() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));
@@ -278,4 +310,11 @@ fn an_expired_certificate_is_a_warning() {
     assert!(String::from_utf8_lossy(&demo.stderr).contains("listener `pas` does TLS"));
     let process = Process::start_with(folder.path(), |text| with_tls(&text, TLS));
     assert!(process.log().contains("config.warning"), "{}", process.log());
+    // Another one that has expired is no worse, and is taken.
+    write(folder.path(), &ours, &ours.issue("receiver", Vec::new(), 2002));
+    let began = Instant::now();
+    while !process.log().contains("tls.renewed") {
+        assert!(began.elapsed() < PATIENCE, "{}", process.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
