@@ -68,13 +68,15 @@ impl Route {
 }
 
 impl ConfiguredFeed {
-    /// The feed as it is for a sender with the credentials of a team.
-    pub fn of_team(&self, alias: &str) -> ConfiguredFeed {
+    /// The feed as it is for a sender with the credentials of a team, or that names a character set beside the message.
+    pub fn for_sender(&self, team: Option<&str>, charset: Option<Charset>) -> ConfiguredFeed {
+        let default_charset = charset.unwrap_or(self.parse.default_charset);
+        let source_team = team.map(str::to_owned).or_else(|| self.feed.source_team.clone());
         ConfiguredFeed {
-            feed: Feed { source_team: Some(alias.to_owned()), ..self.feed.clone() },
+            feed: Feed { source_team, ..self.feed.clone() },
             kind: self.kind,
             routes: self.routes.clone(),
-            parse: self.parse.clone(),
+            parse: ParseOptions { default_charset, ..self.parse.clone() },
         }
     }
 

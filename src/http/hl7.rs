@@ -16,7 +16,8 @@ use axum::{Router, body};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use fairway_core::hl7v2::{AckStyle, soap};
+use fairway_core::hl7v2::soap::{self, SoapError, SoapVersion};
+use fairway_core::hl7v2::{AckStyle, Charset, answer_text};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
@@ -139,11 +140,17 @@ enum Failure {
     Stopping,
     NoFeed,
     MediaType(&'static str),
+    /// The named character set is not known.
+    Charset,
     TooLong(usize),
     TooSlow,
     Broken,
     /// A SOAP fault.
-    Envelope(String),
+    Envelope {
+        reason: String,
+        not_understood: bool,
+        version: SoapVersion,
+    },
 }
 
 impl IntoResponse for Failure {
@@ -170,7 +177,17 @@ impl IntoResponse for Failure {
                 (StatusCode::REQUEST_TIMEOUT, "the body came too slowly; send it again\n").into_response()
             }
             Failure::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n").into_response(),
-            Failure::Envelope(reason) => xml(StatusCode::INTERNAL_SERVER_ERROR, soap::fault(&reason)),
+            Failure::Charset => {
+                let text = "the character set of the media type is not known; send charset=utf-8\n";
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response()
+            }
+            Failure::Envelope { reason, not_understood, version } => {
+                let status = match (version, not_understood) {
+                    (SoapVersion::V12, false) => StatusCode::BAD_REQUEST,
+                    (SoapVersion::V11, _) | (SoapVersion::V12, true) => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                xml(status, version.media_type(), soap::fault(&reason, not_understood, version))
+            }
         }
     }
 }
@@ -191,6 +208,14 @@ fn media_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
+/// The `charset` of the media type.
+fn charset(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let parameters = value.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut named = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    named.next().map(|(_, value)| value.trim().trim_matches('"'))
+}
+
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -202,7 +227,7 @@ impl App {
         environment: &str,
         sender: Option<&Credential>,
         wanted: impl Fn(&ConfiguredFeed) -> bool,
-        style: Option<AckStyle>,
+        (style, charset): (Option<AckStyle>, Option<Charset>),
         (message, peer): (Bytes, SocketAddr),
     ) -> Option<Vec<Bytes>> {
         let intake = {
@@ -213,7 +238,7 @@ impl App {
             let style = style.or_else(|| feeds.clone().next().map(|(_, style)| *style)).unwrap_or_default();
             Intake {
                 environment: entrance.environment,
-                feeds: feeds.map(|(feed, _)| with_team(feed, sender)).collect(),
+                feeds: feeds.map(|(feed, _)| for_sender(feed, sender, charset)).collect(),
                 queue: entrance.queue.clone(),
                 memory: entrance.memory.clone(),
                 style,
@@ -237,11 +262,16 @@ fn allowed(feed: &ConfiguredFeed, sender: Option<&Credential>) -> bool {
     sender.is_none_or(|sender| sender.organisation == feed.feed.organisation.code())
 }
 
-/// The feed as it is for a sender whose credential is that of a team (hl7-api 2.8).
-fn with_team(feed: &Arc<ConfiguredFeed>, sender: Option<&Credential>) -> Arc<ConfiguredFeed> {
-    match sender.and_then(|sender| sender.team.as_ref()) {
-        None => feed.clone(),
-        Some(team) => Arc::new(feed.of_team(team)),
+/// The feed as it is for a sender whose credential is that of a team (hl7-api 2.8), or who names a character set.
+fn for_sender(
+    feed: &Arc<ConfiguredFeed>,
+    sender: Option<&Credential>,
+    charset: Option<Charset>,
+) -> Arc<ConfiguredFeed> {
+    let team = sender.and_then(|sender| sender.team.as_deref());
+    match (team, charset.filter(|charset| *charset != feed.parse.default_charset)) {
+        (None, None) => feed.clone(),
+        (team, charset) => Arc::new(feed.for_sender(team, charset)),
     }
 }
 
@@ -271,15 +301,19 @@ async fn plain_or_why(
     if !matches!(kind.as_str(), "application/hl7-v2" | "application/hl7-v2+er7" | "x-application/hl7-v2+er7") {
         return Err(Failure::MediaType("application/hl7-v2"));
     }
+    let charset = charset(headers).map(|label| Charset::from_msh18(label).ok_or(Failure::Charset)).transpose()?;
     let wanted = |one: &ConfiguredFeed| one.feed.name == feed && allowed(one, sender);
     let most = app.entrance(environment, wanted)?;
-    let (message, permit) = app.hl7.read(body, content_length(headers), most).await?;
-    let answers = app.take(environment, sender, wanted, None, (message, peer)).await.ok_or(Failure::Stopping)?;
-    drop(permit);
-    if answers.is_empty() {
-        return Ok(StatusCode::NO_CONTENT.into_response());
-    }
-    Ok(([(header::CONTENT_TYPE, "application/hl7-v2; charset=utf-8")], answers.concat()).into_response())
+    let (message, grant) = app.hl7.read(body, content_length(headers), most).await?;
+    let answers = app.take(environment, sender, wanted, (None, charset), (message, peer)).await;
+    drop(grant);
+    let answers = answers.ok_or(Failure::Stopping)?;
+    let Some(first) = answers.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
+    let kind = match answers.iter().all(|answer| std::str::from_utf8(answer).is_ok()) {
+        true => "application/hl7-v2; charset=utf-8".to_owned(),
+        false => format!("application/hl7-v2; charset={}", answer_text(first).1.iana()),
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], answers.concat()).into_response())
 }
 
 /// `POST /{environment}/services/hl7`: one message in a SOAP envelope, on every feed the credentials are for.
@@ -305,28 +339,40 @@ async fn enveloped_or_why(
 ) -> Result<Response, Failure> {
     let sender = app.hl7.sender(headers)?;
     let kind = media_type(headers).to_ascii_lowercase();
-    if !matches!(kind.as_str(), "text/xml" | "application/soap+xml") {
+    if !matches!(kind.as_str(), "text/xml" | "application/xml" | "application/soap+xml") {
         return Err(Failure::MediaType("text/xml"));
     }
     let wanted = |one: &ConfiguredFeed| allowed(one, sender);
     let most = app.entrance(environment, wanted)?;
     // Escaping makes a message longer.
-    let (body, permit) = app.hl7.read(body, content_length(headers), most.saturating_mul(2)).await?;
-    let message = tokio::task::block_in_place(|| soap::message_of(&body))
-        .map_err(|error| Failure::Envelope(error.to_string()))?;
+    let (body, grant) = app.hl7.read(body, content_length(headers), most.saturating_mul(2)).await?;
+    let named = SoapVersion::of_media_type(&kind);
+    let fault = |reason: String, version| Failure::Envelope { reason, not_understood: false, version };
+    let call = tokio::task::block_in_place(|| soap::message_of(&body, charset(headers)));
+    let call = call.map_err(|error| Failure::Envelope {
+        reason: error.to_string(),
+        not_understood: error == SoapError::NotUnderstood,
+        version: named,
+    })?;
     drop(body);
-    if message.len() > most {
-        return Err(Failure::Envelope(format!("the message is longer than this address takes ({most} bytes)")));
+    let version = call.version.unwrap_or(named);
+    if call.message.len() > most {
+        return Err(fault(format!("the message is longer than this address takes ({most} bytes)"), version));
     }
-    let message = (Bytes::from(message), peer);
-    let answers = app.take(environment, sender, wanted, Some(AckStyle::Plain), message).await;
-    drop(permit);
-    let answer = answers.ok_or(Failure::Stopping)?.concat();
-    Ok(xml(StatusCode::OK, soap::answer(&String::from_utf8_lossy(&answer))))
+    let message = (Bytes::from(call.message), peer);
+    let answers = app.take(environment, sender, wanted, (Some(AckStyle::Plain), None), message).await;
+    drop(grant);
+    let answers = answers.ok_or(Failure::Stopping)?;
+    if answers.is_empty() {
+        return Err(fault("the message is an acknowledgement, which is kept and not acknowledged".to_owned(), version));
+    }
+    let answer: String = answers.iter().map(|answer| answer_text(answer).0).collect();
+    Ok(xml(StatusCode::OK, version.media_type(), soap::answer(&answer, version)))
 }
 
-fn xml(status: StatusCode, text: String) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/xml; charset=utf-8")], body::Body::from(text)).into_response()
+fn xml(status: StatusCode, media_type: &str, text: String) -> Response {
+    let kind = [(header::CONTENT_TYPE, format!("{media_type}; charset=utf-8"))];
+    (status, kind, body::Body::from(text)).into_response()
 }
 
 /// `GET /{environment}/services/hl7?wsdl`.
@@ -336,5 +382,5 @@ async fn description(RawQuery(query): RawQuery, headers: HeaderMap, uri: Uri) ->
         return (StatusCode::METHOD_NOT_ALLOWED, allow, "POST a SOAP envelope, or ask for ?wsdl\n").into_response();
     }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    xml(StatusCode::OK, soap::wsdl(&format!("http://{host}{}", uri.path())))
+    xml(StatusCode::OK, "text/xml", soap::wsdl(&format!("http://{host}{}", uri.path())))
 }

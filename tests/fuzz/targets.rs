@@ -7,7 +7,7 @@ use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd};
 use fairway_core::hl7v2::{
     Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseOptions, Path, Precision, Separators, Structure,
     Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, answers_unparsed, escape, fhir_instant_from_micros, soap,
-    split_batch, unescape,
+    soap::SoapVersion, split_batch, unescape,
 };
 
 /// The first line and what follows it.
@@ -326,15 +326,16 @@ pub(crate) fn enveloped(input: &[u8]) {
 
 /// An envelope gives one message that is not blank, or says why not; what is wrapped comes out again.
 pub(crate) fn soap(input: &[u8]) {
-    if let Ok(message) = soap::message_of(input) {
-        assert!(!message.trim().is_empty());
+    if let Ok(call) = soap::message_of(input, None) {
+        assert!(!call.message.trim().is_empty());
     }
     // XML has no control characters, and its readers make one LF of a CR LF.
     let text = String::from_utf8_lossy(input).replace(|c: char| c.is_control() && c != '\r', " ");
     if text.trim().is_empty() || text.contains(['\u{FFFE}', '\u{FFFF}']) {
         return;
     }
-    let call = soap::answer(&text).replace("ns2:acceptMessageResponse", "ns2:acceptMessage");
+    let call = soap::answer(&text, SoapVersion::V12).replace("ns2:acceptMessageResponse", "ns2:acceptMessage");
     let call = call.replace("<return>", "<arg0>").replace("</return>", "</arg0>");
-    assert_eq!(soap::message_of(call.as_bytes()).as_deref(), Ok(text.as_str()));
+    let call = soap::message_of(call.as_bytes(), Some("utf-8")).unwrap();
+    assert_eq!((call.message, call.version), (text, Some(SoapVersion::V12)));
 }

@@ -34,6 +34,11 @@ fn credential(user: &str, team: &str) -> String {
 
 /// Status, head and body.
 fn request(process: &Process, first: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, String) {
+    let (status, head, body) = request_bytes(process, first, headers, body);
+    (status, head, String::from_utf8(body).unwrap())
+}
+
+fn request_bytes(process: &Process, first: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(process.http).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut head =
@@ -44,9 +49,9 @@ fn request(process: &Process, first: &str, headers: &[(&str, &str)], body: &[u8]
     stream.write_all(&[head.as_bytes(), b"\r\n", body].concat()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    let answer = String::from_utf8(answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head, answer[end + 4..].to_vec())
 }
 
 const ER7: (&str, &str) = ("Content-Type", "application/hl7-v2; charset=utf-8");
@@ -209,6 +214,73 @@ fn silent_requests_hold_up_nobody_and_are_given_up() {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn character_sets_are_taken_from_the_request_and_told_in_the_answer() {
+    let (_folder, process) = start("");
+    let family = |process: &Process, nhs: &str| {
+        let path = format!("GET /sandbox/fhir/Patient?identifier={nhs}");
+        request(process, &path, &[], b"").2
+    };
+    let latin = |text: &str| text.chars().map(|c| u8::try_from(c).unwrap()).collect::<Vec<u8>>();
+    let person = |n: usize, name: &str| {
+        let nhs = crate::crash::nhs_number(n);
+        (nhs.clone(), format!("PID|||{nhs}^^^NHS^NH||{name}^John||19700101|M\r"))
+    };
+    let post = |kind: &str, body: &[u8]| {
+        request_bytes(&process, "POST /sandbox/hl7/demographics", &[("Content-Type", kind)], body)
+    };
+    // \u{a3} of 8859/1 is \u{141} in 8859/2.
+    let (nhs, pid) = person(1, "\u{a3}ukasz");
+    assert_eq!(post("application/hl7-v2; charset=iso-8859-2", &latin(&message("C1", "ADT^A28", &pid))).0, 200);
+    assert!(family(&process, &nhs).contains("\u{141}ukasz"), "{}", family(&process, &nhs));
+    // MSH-18 goes first.
+    let (nhs, pid) = person(2, "\u{a3}ukasz");
+    let labelled = message("C2", "ADT^A28", &pid).replace("|2.4\r", "|2.4||||||8859/1\r");
+    let (_, head, body) = post("application/hl7-v2; charset=\"ISO-8859-2\"", &latin(&labelled));
+    assert!(family(&process, &nhs).contains("\u{a3}ukasz"));
+    assert!(head.contains("application/hl7-v2; charset=utf-8") && body.ends_with(b"|2.4||||||8859/1\rMSA|AA|C2\r"));
+    // An answer that is not UTF-8 is not said to be.
+    let (_, pid) = person(3, "Smith");
+    let zoe = message("C3", "ADT^A28", &pid).replace("|PAS|", "|Zo\u{eb}|").replace("|2.4\r", "|2.4||||||8859/1\r");
+    let (_, head, body) = post("application/hl7-v2", &latin(&zoe));
+    assert!(head.contains("application/hl7-v2; charset=iso-8859-1"), "{head}");
+    assert!(body.windows(4).any(|four| four == b"Zo\xEB|"));
+    assert_eq!(post("application/hl7-v2; charset=klingon", b"x").0, 415);
+
+    let call =
+        |kind: &str, body: &[u8]| request(&process, "POST /sandbox/services/hl7", &[("Content-Type", kind)], body);
+    let (nhs, pid) = person(4, "Zo\u{eb}");
+    let (status, _, body) =
+        call("text/xml; charset=ISO-8859-1", &latin(&envelope(&message("C4", "ADT^A28", &pid).replace('\r', "\n"))));
+    assert_eq!((status, body.contains("MSA|AA|C4")), (200, true), "{body}");
+    assert!(family(&process, &nhs).contains("Zo\u{eb}"));
+    // The answer is text, whatever set the message says it is in.
+    let zoe = zoe.replace('\r', "\n").replace("|C3|", "|C5|");
+    let (_, _, body) = call("application/xml; charset=UTF-8", envelope(&zoe).as_bytes());
+    assert!(body.contains("|Zo\u{eb}|") && body.contains("MSA|AA|C5"), "{body}");
+    // SOAP 1.2 is answered in SOAP 1.2.
+    let twelve = |message: &str| {
+        envelope(message)
+            .replace("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
+    };
+    let (status, head, body) =
+        call("application/soap+xml; charset=utf-8", twelve(&zoe.replace("|C5|", "|C6|")).as_bytes());
+    assert_eq!(status, 200);
+    assert!(head.to_lowercase().contains("content-type: application/soap+xml"), "{head}");
+    assert!(body.contains("http://www.w3.org/2003/05/soap-envelope") && body.contains("MSA|AA|C6"), "{body}");
+    let (status, _, body) = call("application/soap+xml", b"<a/>");
+    assert_eq!((status, body.contains("soapenv:Sender")), (400, true), "{body}");
+    let demanding = twelve(&zoe)
+        .replace("<soapenv:Header/>", "<soapenv:Header><x soapenv:mustUnderstand=\"true\"/></soapenv:Header>");
+    let (status, _, body) = call("application/soap+xml", demanding.as_bytes());
+    assert_eq!((status, body.contains("soapenv:MustUnderstand")), (500, true), "{body}");
+    // An acknowledgement is kept, and a caller must be told something.
+    let stored = process.messages().len();
+    let (status, _, body) = call("text/xml", envelope("MSH|^~\\&|A|B|C|D|2026||ACK|C7|P|2.4\nMSA|AA|1").as_bytes());
+    assert_eq!((status, body.contains("<faultstring>")), (500, true), "{body}");
+    assert_eq!(process.messages().len(), stored + 1);
 }
 
 #[test]

@@ -90,6 +90,18 @@ impl Charset {
         })
     }
 
+    /// The set's name in media types (IANA).
+    pub fn iana(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::Ascii => "us-ascii",
+            Self::Utf8 => "utf-8",
+            Self::Utf16 => "utf-16",
+            Self::Latin1 => "iso-8859-1",
+            Self::Iso8859(part) => return Cow::Owned(format!("iso-8859-{part}")),
+            Self::Windows1252 => "windows-1252",
+        })
+    }
+
     /// Text of `bytes`, and whether the bytes contradicted this character set.
     ///
     /// Borrows when the bytes are plain ASCII or valid UTF-8. A contradiction is: bytes above 127

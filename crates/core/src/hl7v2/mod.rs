@@ -41,7 +41,9 @@ mod time;
 mod value;
 mod zone;
 
-pub use ack::{Ack, AckCode, AckStyle, Asked, ErrorCode, FAILED, REJECTED, When, answers, answers_unparsed};
+pub use ack::{
+    Ack, AckCode, AckStyle, Asked, ErrorCode, FAILED, REJECTED, When, answer_text, answers, answers_unparsed,
+};
 pub use batch::{Batch, Messages, split_batch};
 pub use charset::Charset;
 pub use error::{ParseError, ParseErrorKind, Warning, WarningCode};

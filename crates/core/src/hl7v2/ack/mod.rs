@@ -11,6 +11,8 @@ mod tests;
 pub use asked::{Asked, When};
 pub use error::ErrorCode;
 
+use bytes::Bytes;
+
 use super::charset::{Charset, Utf16, utf16_to_utf8};
 use super::escape::escape;
 use super::index::ParseOptions;
@@ -141,6 +143,18 @@ pub fn answers_unparsed(frame: &[u8], ack: &Ack, style: AckStyle, now_micros: i6
         Some(header) => answers(&header, ack, style, false, now_micros),
         None => vec![render(None, &Ack { error: None, ..ack.clone() }, now_micros)],
     }
+}
+
+/// An answer as text, and the set that it is in. What is not its text is shown as what it may be.
+pub fn answer_text(answer: &Bytes) -> (String, Charset) {
+    if let Some((text, _)) = utf16_to_utf8(answer) {
+        return (text, Charset::Utf16);
+    }
+    let charset = match Message::parse(answer.clone(), &ParseOptions::default()) {
+        Ok(message) => message.charset(),
+        Err(_) => Charset::Utf8,
+    };
+    (charset.decode(answer).0.into_owned(), charset)
 }
 
 /// A message of the header alone.
