@@ -282,6 +282,7 @@ fn connection_events(
                     CloseReason::TooSlow => ("closed_too_slow", true),
                     CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
                     CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
+                    CloseReason::UnexpectedTls => ("closed_unexpected_tls", true),
                     CloseReason::HandshakeFailed(reason) => {
                         let reason = reason.as_str();
                         metrics.tls_handshake_failed(environment, &listener, reason);

@@ -176,6 +176,8 @@ struct Connection<'a, H, E> {
     pace: Pace,
     /// Whether the peer has ever sent a frame.
     framed: bool,
+    /// Until it is known that the peer does not begin with TLS.
+    opening: bool,
     wrote_at: Instant,
     active_at: Instant,
 }
@@ -202,6 +204,7 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
             progress: 0,
             pace: Pace::new(),
             framed: false,
+            opening: true,
             wrote_at: now,
             active_at: now,
         }
@@ -287,8 +290,24 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
         (self.parts.events)(event);
     }
 
+    /// Whether the peer begins with a TLS handshake, which holds bytes that look like a frame; and until that is known.
+    fn begins_with_tls(&mut self) -> bool {
+        match &self.buffer[..] {
+            [] | [0x16] if self.reading() => return true,
+            [0x16, 0x03, ..] => {
+                self.end(CloseReason::UnexpectedTls);
+                (self.drained, self.buffer) = (true, BytesMut::new());
+            }
+            _ => self.opening = false,
+        }
+        self.opening
+    }
+
     /// Hands over every complete frame in the buffer for which there is room.
     fn take_frames(&mut self) {
+        if self.opening && self.begins_with_tls() {
+            return;
+        }
         while !self.drained && self.waiting.is_none() && self.has_room_for_answers() {
             let event = match self.decoder.decode(&mut self.buffer) {
                 Ok(Some(event)) => event,
@@ -323,10 +342,12 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     fn take(&mut self, event: Event) {
         let peer = self.parts.peer;
         let item = match event {
-            Event::Skipped { bytes } => return self.event(ConnectionEvent::Junk { peer, bytes }),
+            Event::Skipped { blank: true, .. } => return,
+            Event::Skipped { bytes, blank: false } => return self.event(ConnectionEvent::Junk { peer, bytes }),
             Event::Frame { bytes, end } => {
-                if end == FrameEnd::NoCr {
-                    self.event(ConnectionEvent::NoCr { peer });
+                match end {
+                    FrameEnd::Full => {}
+                    FrameEnd::Lf | FrameEnd::NoCr => self.event(ConnectionEvent::NoCr { peer }),
                 }
                 Item::Frame(bytes)
             }

@@ -142,9 +142,9 @@ pub enum ConnectionEvent {
     TooManyFromPeer { peer: SocketAddr },
     /// The operating system gave no connection. The listener goes on.
     AcceptFailed { kind: io::ErrorKind },
-    /// Bytes outside of frames were skipped. Line ends between frames count too.
+    /// Bytes outside of frames were skipped. Blanks and line ends alone are none.
     Junk { peer: SocketAddr, bytes: usize },
-    /// A frame ended with `FS` without `CR` and was taken.
+    /// A frame ended with `FS` without `CR`, or with `FS LF`, and was taken.
     NoCr { peer: SocketAddr },
     /// A frame exceeds [`Limits::frame_bytes_max`].
     FrameTooLarge { peer: SocketAddr, limit: usize },
@@ -177,6 +177,8 @@ pub enum CloseReason {
     JunkLimit,
     /// Bytes, but never a frame, and then silence for [`Limits::in_frame`]: the peer does not speak MLLP.
     Unframed,
+    /// The peer speaks TLS to a listener that does not.
+    UnexpectedTls,
     /// There was no TLS connection.
     HandshakeFailed(HandshakeFailure),
     /// The handler gave no answer to a message.

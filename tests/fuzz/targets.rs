@@ -58,9 +58,9 @@ pub(crate) fn framing(stream: &[u8]) {
             continue;
         }
         let length = |event: &Event| match event {
-            Event::Frame { bytes, end: FrameEnd::Full } => bytes.len() + 3,
+            Event::Frame { bytes, end: FrameEnd::Full | FrameEnd::Lf } => bytes.len() + 3,
             Event::Frame { bytes, end: FrameEnd::NoCr } => bytes.len() + 2,
-            Event::Skipped { bytes } => *bytes,
+            Event::Skipped { bytes, .. } => *bytes,
             Event::Restarted { dropped: bytes } | Event::Unfinished { bytes } => bytes.len() + 1,
         };
         assert_eq!(whole.0.iter().map(length).sum::<usize>(), stream.len());

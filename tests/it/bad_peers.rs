@@ -89,6 +89,47 @@ async fn messages_without_framing_are_junk_up_to_a_limit() {
 }
 
 #[tokio::test]
+async fn a_tls_handshake_is_no_message() {
+    let server = start(limits()).await;
+    // The first bytes of a ClientHello, whole and in two reads; a random byte of it opens a frame.
+    for cut in [1, 3] {
+        let hello = [&b"\x16\x03\x01\x00\xC8\x01\x00\x00\xC4\x03\x03\x0B"[..], &[7; 189]].concat();
+        let mut peer = server.open().await;
+        peer.send(&hello[..cut]).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.stream.write_all(&hello[cut..]).await.ok();
+        assert_eq!(peer.answer().await, None);
+    }
+    server.closed(CloseReason::UnexpectedTls).await;
+    assert_eq!((server.probe.frames(), server.probe.refused.lock().unwrap().len(), server.junk()), (0, 0, 0));
+    // The first byte alone is nothing yet.
+    let mut peer = server.open().await;
+    peer.send(&[b"\x16", &framed("1")[..]].concat()).await;
+    peer.acked("1").await;
+}
+
+#[tokio::test]
+async fn line_ends_behind_frames_are_no_junk_and_fs_lf_is_an_end() {
+    let server = start(limits()).await;
+    let mut peer = server.open().await;
+    for id in ["1", "2", "3"] {
+        let mut bytes = [&framed(id)[..], b"\n"].concat();
+        if id == "2" {
+            bytes.remove(bytes.len() - 2);
+        }
+        peer.send(&bytes).await;
+        peer.acked(id).await;
+    }
+    peer.send(&[b"\x0B\x0B\x0B", &framed("4")[..]].concat()).await;
+    peer.acked("4").await;
+    drop(peer);
+    server.closed(CloseReason::PeerClosed).await;
+    let events = server.events.lock().unwrap().clone();
+    let junk = events.iter().filter(|event| matches!(event, ConnectionEvent::Junk { .. })).count();
+    assert_eq!((junk, server.probe.refused.lock().unwrap().len()), (1, 0), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_peer_that_never_frames_is_told_from_a_quiet_one() {
     let server = start(Limits { in_frame: Duration::from_millis(80), ..limits() }).await;
     let (mut unframed, mut quiet) = (server.open().await, server.open().await);

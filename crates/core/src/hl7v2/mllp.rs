@@ -25,6 +25,8 @@ pub const COPIED_BYTES_MAX: usize = 64 * 1024;
 pub enum FrameEnd {
     /// `FS CR`, as the standard asks.
     Full,
+    /// `FS LF`, from senders that end segments in LF too.
+    Lf,
     /// `FS` without `CR`: the next frame's `VT` or the end of the stream followed at once.
     NoCr,
 }
@@ -39,10 +41,12 @@ pub enum Event {
         /// How its end was marked.
         end: FrameEnd,
     },
-    /// Bytes outside of any frame, counted as one run and dropped.
+    /// Bytes outside of any frame, counted as one run and dropped; also what is blank between two `VT` that open one frame.
     Skipped {
         /// Length of the run in bytes.
         bytes: usize,
+        /// Nothing but blanks and line ends, as some senders write behind each frame.
+        blank: bool,
     },
     /// A frame that never ended: a new `VT` opened the next message (`MSH`) right after a segment end.
     /// The next frame is being read already.
@@ -62,7 +66,7 @@ impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Frame { bytes, end } => write!(f, "Frame({} bytes, {end:?})", bytes.len()),
-            Event::Skipped { bytes } => write!(f, "Skipped({bytes} bytes)"),
+            Event::Skipped { bytes, blank } => write!(f, "Skipped({bytes} bytes, blank: {blank})"),
             Event::Restarted { dropped } => write!(f, "Restarted({} bytes)", dropped.len()),
             Event::Unfinished { bytes } => write!(f, "Unfinished({} bytes)", bytes.len()),
         }
@@ -104,12 +108,14 @@ pub struct Decoder {
     scanned: usize,
     /// Outside: length of the present run of bytes that belong to no frame.
     skipped: usize,
+    /// Whether there is nothing but blanks and line ends in it.
+    blank: bool,
 }
 
 impl Decoder {
     /// A decoder at the start of a stream. `frame_bytes_max` is the longest allowed message without framing, in bytes.
     pub fn new(frame_bytes_max: usize) -> Self {
-        Self { frame_bytes_max, in_frame: false, scanned: 0, skipped: 0 }
+        Self { frame_bytes_max, in_frame: false, scanned: 0, skipped: 0, blank: true }
     }
 
     /// The next event in `buffer`, or `None` when more bytes are needed. Call until `None` after each read.
@@ -121,8 +127,8 @@ impl Decoder {
         if !self.in_frame && !self.open(buffer) {
             return Ok(None);
         }
-        if self.skipped > 0 {
-            return Ok(Some(Event::Skipped { bytes: std::mem::take(&mut self.skipped) }));
+        if let Some(skipped) = self.skipped() {
+            return Ok(Some(skipped));
         }
         loop {
             let rest = buffer.get(self.scanned..).unwrap_or_default();
@@ -139,10 +145,11 @@ impl Decoder {
                     self.in_frame = false;
                     return Ok(Some(Event::Frame { bytes, end }));
                 }
-                // A doubled VT starts one frame; the first of them is junk.
-                Mark::Restart if self.scanned == 0 => {
-                    buffer.advance(1);
-                    return Ok(Some(Event::Skipped { bytes: 1 }));
+                // A VT written more than once starts one frame; all but the last are junk, with the blanks between them.
+                Mark::Restart if buffer.iter().take(self.scanned).all(|&byte| byte <= b' ') => {
+                    let bytes = std::mem::take(&mut self.scanned) + 1;
+                    buffer.advance(bytes);
+                    return Ok(Some(Event::Skipped { bytes, blank: false }));
                 }
                 // The new VT is consumed, and the decoder stays inside a frame: the new one.
                 Mark::Restart => {
@@ -168,8 +175,8 @@ impl Decoder {
     ///
     /// A frame whose last byte is `FS` counts as a frame; any other rest of one is [`Event::Unfinished`].
     pub fn finish(&mut self, buffer: &mut BytesMut) -> Option<Event> {
-        if self.skipped > 0 {
-            return Some(Event::Skipped { bytes: std::mem::take(&mut self.skipped) });
+        if let Some(skipped) = self.skipped() {
+            return Some(skipped);
         }
         if !std::mem::take(&mut self.in_frame) {
             return None;
@@ -183,11 +190,18 @@ impl Decoder {
         Some(Event::Frame { bytes, end: FrameEnd::NoCr })
     }
 
+    /// The run of skipped bytes that ends here, if there is one.
+    fn skipped(&mut self) -> Option<Event> {
+        let (bytes, blank) = (std::mem::take(&mut self.skipped), std::mem::replace(&mut self.blank, true));
+        (bytes > 0).then_some(Event::Skipped { bytes, blank })
+    }
+
     /// Drops bytes up to and including the next `VT`; false when there is none.
     fn open(&mut self, buffer: &mut BytesMut) -> bool {
         let start = memchr::memchr(VT, buffer);
         let junk = start.unwrap_or(buffer.len());
         self.skipped += junk;
+        self.blank &= buffer.iter().take(junk).all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         buffer.advance(junk + usize::from(start.is_some()));
         self.in_frame = start.is_some();
         self.in_frame
@@ -201,6 +215,7 @@ impl Decoder {
             return match next.first() {
                 None => Mark::Undecided,
                 Some(&CR) => Mark::End(FrameEnd::Full, 2),
+                Some(b'\n') => Mark::End(FrameEnd::Lf, 2),
                 Some(&VT) => Mark::End(FrameEnd::NoCr, 1),
                 Some(_) => Mark::Data,
             };
@@ -243,7 +258,7 @@ impl Decoder {
     }
 }
 
-/// Appends `message` to `out` as one frame. The message must not hold `FS CR`; nothing is escaped in MLLP.
+/// Appends `message` to `out` as one frame. The message must not hold `FS CR` or `FS LF`; nothing is escaped in MLLP.
 pub fn encode(message: &[u8], out: &mut BytesMut) {
     out.reserve(message.len() + 3);
     out.extend_from_slice(&[VT]);

@@ -41,6 +41,10 @@ fn frame(bytes: &[u8], end: FrameEnd) -> Event {
     Event::Frame { bytes: Bytes::copy_from_slice(bytes), end }
 }
 
+fn skipped(bytes: usize, blank: bool) -> Event {
+    Event::Skipped { bytes, blank }
+}
+
 /// Whole, byte by byte, and in twos: always the expected events.
 fn check(stream: &[u8], expected: &[Event]) {
     for piece in [stream.len(), 1, 2, 3] {
@@ -55,14 +59,11 @@ fn frames_and_what_surrounds_them() {
     let (a, b) = (frame(b"MSH|a\r", FrameEnd::Full), frame(b"MSH|b\r", FrameEnd::Full));
     check(b"", &[]);
     check(b"\x0BMSH|a\r\x1C\r\x0BMSH|b\r\x1C\r", &[a.clone(), b.clone()]);
-    check(
-        b"junk\x0BMSH|a\r\x1C\r\n\x0BMSH|b\r\x1C\r",
-        &[Event::Skipped { bytes: 4 }, a.clone(), Event::Skipped { bytes: 1 }, b.clone()],
-    );
+    check(b"junk\x0BMSH|a\r\x1C\r\n\x0BMSH|b\r\x1C\r", &[skipped(4, false), a.clone(), skipped(1, true), b.clone()]);
     check(b"\x0BMSH|a\r\x1C\x0BMSH|b\r\x1C", &[frame(b"MSH|a\r", FrameEnd::NoCr), frame(b"MSH|b\r", FrameEnd::NoCr)]);
     check(b"\x0B\x1C\r", &[frame(b"", FrameEnd::Full)]);
-    check(b"MSH|unframed\r", &[Event::Skipped { bytes: 13 }]);
-    check(b"\x1C\r", &[Event::Skipped { bytes: 2 }]);
+    check(b"MSH|unframed\r", &[skipped(13, false)]);
+    check(b"\x1C\r", &[skipped(2, false)]);
 }
 
 #[test]
@@ -72,6 +73,32 @@ fn framing_bytes_inside_a_message_are_data() {
         &[frame(b"OBX|\x1Cx|\x0Bx\r\x0Bx\r\x0BMSx\x1C", FrameEnd::Full)],
     );
     check(b"\x0BOBX\x0BMSHx\r\x1C\r", &[frame(b"OBX\x0BMSHx\r", FrameEnd::Full)]);
+}
+
+#[test]
+fn fs_lf_ends_a_frame_and_fs_in_a_text_does_not() {
+    check(
+        b"\x0BMSH|a\r\x1C\n\x0BMSH|b\x1Cc\n\x1C\n",
+        &[frame(b"MSH|a\r", FrameEnd::Lf), frame(b"MSH|b\x1Cc\n", FrameEnd::Lf)],
+    );
+}
+
+#[test]
+fn vt_written_more_than_once_opens_one_frame() {
+    let a = frame(b"MSH|a\r", FrameEnd::Full);
+    check(b"\x0B\x0BMSH|a\r\x1C\r", &[skipped(1, false), a.clone()]);
+    check(b"\x0B\x0B\x0BMSH|a\r\x1C\r", &[skipped(2, false), a.clone()]);
+    check(b"\x0B\r\x0BMSH|a\r\x1C\r", &[skipped(2, false), a.clone()]);
+    check(b"\x0B\r\n \x0B\x0B\x0BMSH|a\r\x1C\r", &[skipped(6, false), a]);
+}
+
+#[test]
+fn blanks_between_frames_are_told_from_junk() {
+    let a = frame(b"MSH|a\r", FrameEnd::Full);
+    check(
+        b"\x0BMSH|a\r\x1C\r\r\n \t\x0BMSH|a\r\x1C\r\n.\n\x0BMSH|a\r\x1C\r\n",
+        &[a.clone(), skipped(4, true), a.clone(), skipped(3, false), a, skipped(1, true)],
+    );
 }
 
 #[test]
@@ -104,7 +131,7 @@ fn the_limit_counts_the_message_alone() {
 #[test]
 fn a_refused_frame_can_be_read_from_the_buffer() {
     let (mut decoder, mut buffer) = (Decoder::new(3), BytesMut::from(&b"x\x0BMSH|"[..]));
-    assert_eq!(decoder.decode(&mut buffer), Ok(Some(Event::Skipped { bytes: 1 })));
+    assert_eq!(decoder.decode(&mut buffer), Ok(Some(skipped(1, false))));
     assert!(decoder.decode(&mut buffer).is_err() && decoder.decode(&mut buffer).is_err());
     assert_eq!(&buffer[..], b"MSH|");
 }
@@ -170,11 +197,11 @@ proptest! {
         prop_assert_eq!(error, None);
         let data: usize = events.iter().map(|event| match event {
             Event::Frame { bytes, .. } => bytes.len() + 2,
-            Event::Skipped { bytes } => *bytes,
+            Event::Skipped { bytes, .. } => *bytes,
             Event::Restarted { dropped } => dropped.len() + 1,
             Event::Unfinished { bytes } => bytes.len() + 1,
         }).sum();
-        let full = events.iter().filter(|e| matches!(e, Event::Frame { end: FrameEnd::Full, .. })).count();
+        let full = events.iter().filter(|e| matches!(e, Event::Frame { end: FrameEnd::Full | FrameEnd::Lf, .. })).count();
         prop_assert_eq!(data + full, stream.len());
     }
 
