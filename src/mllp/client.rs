@@ -26,6 +26,8 @@ use crate::tls::{ClientConfig, ServerName};
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Messages whose further answers are passed over.
 const ANSWERED_MAX: usize = 16;
+/// How long a connection that is used again for the first time is left for the receiver to close it.
+const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// How long a second answer is waited for that comes only for success or only for errors (MSH-16 `SU`, `ER`).
 const SECOND_WAIT: Duration = Duration::from_secs(1);
 /// Room for reading one acknowledgement.
@@ -202,6 +204,17 @@ impl Client {
     pub fn has_answered(&self, message: &[u8]) -> bool {
         let id = field(message, b"MSH", 9).unwrap_or_default();
         self.answered.iter().any(|earlier| earlier == id)
+    }
+
+    /// Behind the first answer, waits a moment for the receiver to close the connection, as some do behind each answer: what
+    /// is written then is lost, and nobody can tell. Later it does nothing.
+    pub async fn settle(&mut self) {
+        if self.answered.len() == 1
+            && let Some(stream) = &mut self.stream
+            && let Ok(Ok(0) | Err(_)) = timeout(SETTLE_WAIT, stream.read_buf(&mut self.buffer)).await
+        {
+            self.stream = None;
+        }
     }
 
     /// Sends one message and gives its acknowledgement, both without framing. The message is not copied. What came before

@@ -90,7 +90,10 @@ impl Link {
             client.close().await;
         }
         let mut client = match self.client.take() {
-            Some(client) => client,
+            Some(mut client) => {
+                client.settle().await;
+                client
+            }
             None => self.connect().await?,
         };
         let mut began = Instant::now();
