@@ -14,7 +14,7 @@ pub enum Outcome {
     Rejected,
     /// Could not be read, or the store failed on it; `AE`.
     Failed,
-    /// Same sender, control id and bytes as an earlier message: the earlier acknowledgement again.
+    /// Same feed, control id and bytes as an earlier message: told the same again.
     Repeat,
 }
 
