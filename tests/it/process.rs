@@ -137,7 +137,7 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn connect(address: SocketAddr) -> std::io::Result<Sender> {
         let stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(300)))?;
         stream.set_nodelay(true)?;
         Ok(Sender { stream: BufReader::new(stream) })
     }
