@@ -27,6 +27,7 @@ pub(super) struct Query {
     pub(super) includes: Vec<Include>,
     pub(super) count: usize,
     pub(super) only_count: bool,
+    pub(super) total: Total,
     pub(super) after: i64,
 }
 
@@ -41,6 +42,17 @@ pub(super) struct Filter {
 pub(super) struct Identifier {
     pub(super) system: Option<String>,
     pub(super) value: String,
+}
+
+/// What total an answer has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Total {
+    /// None, unless all is on one page.
+    OfOnePage,
+    /// That of all pages, unless it is too costly.
+    Estimate,
+    /// That of all pages.
+    Accurate,
 }
 
 /// What `_include` adds.
@@ -61,6 +73,7 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
         includes: Vec::new(),
         count: COUNT_DEFAULT,
         only_count: false,
+        total: Total::OfOnePage,
         after: 0,
     };
     for (name, value) in pairs {
@@ -76,7 +89,14 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
                 "false" => {}
                 _ => return Err(Failure::invalid("_summary can be count or false")),
             },
-            ("_total", None) if matches!(value.as_str(), "none" | "estimate" | "accurate") => {}
+            ("_total", None) => {
+                query.total = match value.as_str() {
+                    "none" => Total::OfOnePage,
+                    "estimate" => Total::Estimate,
+                    "accurate" => Total::Accurate,
+                    _ => return Err(Failure::invalid("_total can be none, estimate or accurate")),
+                };
+            }
             ("_cursor", None) => query.after = cursor(value)?,
             ("_include", None) if parameter(kind, "patient").is_some() => query.includes.push(include(kind, value)?),
             ("_id", _) => query.filters.push(filter(&ID, modifier, value, base)?),
@@ -94,6 +114,9 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
                 query.filters.push(filter(known, modifier, value, base)?);
             }
         }
+    }
+    if query.only_count {
+        query.total = Total::Accurate;
     }
     Ok(query)
 }
@@ -120,7 +143,7 @@ pub(super) fn cursor(value: &str) -> Result<i64, Failure> {
 }
 
 fn unknown(kind: &str) -> Failure {
-    let mut known = vec!["_id", "_count", "_summary=count"];
+    let mut known = vec!["_id", "_count", "_total", "_summary=count"];
     if kind != "Organization" {
         known.push("_lastUpdated");
     }
