@@ -226,6 +226,22 @@ fn a_store_that_is_taken_away_is_noticed_before_anything_is_promised() {
 }
 
 #[test]
+fn a_limit_on_files_fails_the_message_and_not_the_daemon() {
+    let (_folder, mut process) = start();
+    process.kill();
+    // In blocks of 512 or 1024 bytes.
+    process.restart_under("ulimit -f 1500");
+    let patient = A28.replace("9991000018", "9434765919");
+    let mut sender = Sender::connect(process.pas).unwrap();
+    assert_eq!(code_of(&sender.send(patient.as_bytes()).unwrap()), "AA");
+    let document = patient.replace("A28", "T02").replace("ADT", "MDM").replace("D1", "D2")
+        + &format!("TXA|1|DS||20260101||||||||X1|||||AU\rOBX|1|ED|1^Letter||^TEXT^PLAIN^A^{}\r", "x".repeat(4_000_000));
+    let answer = sender.send(document.as_bytes()).unwrap();
+    assert_eq!(code_of(&answer), "AE", "{answer}");
+    assert_eq!(code_of(&sender.send(&with_id(&patient, "D3")).unwrap()), "AA");
+}
+
+#[test]
 fn what_is_stored_is_for_the_user_of_the_daemon_alone() {
     let (folder, process) = start();
     let message = A28.replace("9991000018", "9434765919");
