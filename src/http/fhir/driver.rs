@@ -62,7 +62,7 @@ pub(super) fn candidates(
 
 /// The driver of the fewest candidates; the first of those that have as many.
 fn narrowest(reader: &Reader, kind: &'static str, after: i64, mut drivers: Vec<Driver>) -> Result<Driver, StoreError> {
-    // Of one alone the page is made at once, wide or not.
+    // Behind a cursor of its own `_lastUpdated` leads alone.
     if after <= UPDATED_CURSOR {
         drivers.push(Driver::All);
     }
