@@ -2,11 +2,13 @@
 //!
 //! Stop order: accept no more, let what is framed be decided and answered, then the writers, then the rest.
 
+mod events;
 mod renewal;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -22,9 +24,10 @@ use fairway_core::hl7v2::AckStyle;
 use crate::config::{Config, ConfiguredFeed, Environment, Listener};
 use crate::http::{Entrance, RunningEnvironment};
 use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
-use crate::mllp::listener::{CloseReason, ConnectionEvent, Limits, serve};
-use crate::store::{Reader, Sqlite, StoreError};
+use crate::mllp::listener::{Limits, serve};
+use crate::store::{Place, Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
+use events::connection_events;
 use renewal::renew;
 
 /// Why the daemon did not start.
@@ -97,12 +100,13 @@ impl Daemon {
 
         let mut environments = Vec::new();
         let mut queues = Vec::new();
-        let (mut writers, mut checkpointers, mut gauges) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut writers, mut checkpointers, mut stores) = (Vec::new(), Vec::new(), Vec::new());
         for environment in &config.environments {
             let path = config.data.join(format!("{}.db", environment.name));
             let store = Sqlite::open(&path)?;
+            let place = store.place();
             let writer = Writer::new(environment.name, Box::new(store), metrics.clone());
-            gauges.push(writer.gauge());
+            stores.push((writer.gauge(), place));
             let (queue, waiting) = mpsc::channel::<Work>(QUEUE_MAX);
             writers.push(spawn(&format!("writer-{}", environment.name), move || writer.run(waiting), &config.data)?);
             checkpointers.push(checkpointer(environment.name, &path, &config.data)?);
@@ -144,7 +148,7 @@ impl Daemon {
             entrances.map(|(environment, (_, queue, memory))| entrance(environment, queue, memory)).collect();
         let (http_stop, http_stopping) = watch::channel(false);
         let mut http_task = JoinSet::new();
-        let app = Arc::new(crate::http::App::new(config, &environments, entrances, metrics, ready(gauges), stopping));
+        let app = Arc::new(crate::http::App::new(config, &environments, entrances, metrics, ready(stores), stopping));
         tracing::info!(event = "http.started", address = %http);
         http_task.spawn(crate::http::serve(http_listener, app.clone(), crate::http::Limits::default(), http_stopping));
         Ok(Daemon {
@@ -204,16 +208,17 @@ fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Se
     Entrance { environment: environment.name, feeds, frame_bytes_max, queue, memory }
 }
 
-/// True while every writer can store.
-fn ready(gauges: Vec<WriterGauge>) -> impl Fn() -> bool + Send + Sync + 'static {
-    move || gauges.iter().all(WriterGauge::is_well)
+/// True while every writer can store, in a file that is where it belongs.
+fn ready(stores: Vec<(WriterGauge, Place)>) -> impl Fn() -> bool + Send + Sync + 'static {
+    move || stores.iter().all(|(gauge, place)| gauge.is_well() && place.check().is_ok())
 }
 
-/// One daemon per data folder: its stores have one writer.
+/// One daemon per data folder: its stores have one writer. A folder that is not there yet is made for its user alone.
 fn lock(data: &Path) -> Result<File, StartError> {
     let fail = |source| StartError::Data { path: data.to_owned(), source };
-    fs::create_dir_all(data).map_err(fail)?;
-    let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(fail)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fail)?;
+    let mut options = File::options();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(data.join("lock")).map_err(fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StartError::InUse { path: data.to_owned() }),
@@ -257,59 +262,5 @@ fn limits(listener: &Listener) -> Limits {
         in_frame: listener.in_frame,
         handshake: listener.tls.as_ref().map_or(Limits::default().handshake, |tls| tls.handshake),
         ..Limits::default()
-    }
-}
-
-/// Connection events as log lines and metrics; no event has content.
-fn connection_events(
-    environment: &'static str,
-    listener: &str,
-    metrics: &Arc<Metrics>,
-) -> impl Fn(ConnectionEvent) + Send + Sync + Clone + 'static {
-    let (listener, metrics): (Arc<str>, Arc<Metrics>) = (listener.into(), metrics.clone());
-    move |event| {
-        let (name, noteworthy) = match event {
-            ConnectionEvent::Accepted { .. } => {
-                metrics.connections_open(environment, &listener, 1);
-                ("accepted", false)
-            }
-            ConnectionEvent::Closed { peer, reason } => {
-                metrics.connections_open(environment, &listener, -1);
-                match reason {
-                    CloseReason::PeerClosed | CloseReason::Stopped => ("closed", false),
-                    CloseReason::Idle => ("closed_idle", false),
-                    CloseReason::InFrameTimeout => ("closed_in_frame", true),
-                    CloseReason::TooSlow => ("closed_too_slow", true),
-                    CloseReason::FrameTooLarge => ("closed_frame_too_large", true),
-                    CloseReason::JunkLimit | CloseReason::Unframed => ("closed_not_mllp", true),
-                    CloseReason::UnexpectedTls => ("closed_unexpected_tls", true),
-                    CloseReason::HandshakeFailed(reason) => {
-                        let reason = reason.as_str();
-                        metrics.tls_handshake_failed(environment, &listener, reason);
-                        tracing::warn!(event = "tls.handshake_failed", environment, listener = %listener, %peer, reason);
-                        ("closed_handshake_failed", false)
-                    }
-                    CloseReason::NoAnswer => ("closed_no_answer", true),
-                    CloseReason::ReadFailed(_) => ("closed_read_failed", false),
-                    CloseReason::WriteFailed(_) | CloseReason::WriteTimeout => ("closed_write_failed", true),
-                    CloseReason::HandlerPanicked => ("closed_panic", true),
-                    CloseReason::GraceOver => ("closed_grace_over", true),
-                }
-            }
-            ConnectionEvent::TooMany { .. } | ConnectionEvent::TooManyFromPeer { .. } => ("refused_too_many", true),
-            ConnectionEvent::AcceptFailed { .. } => ("accept_failed", true),
-            ConnectionEvent::Junk { .. } => ("junk", true),
-            ConnectionEvent::NoCr { .. } => ("frame_without_cr", false),
-            ConnectionEvent::FrameTooLarge { .. } => ("frame_too_large", true),
-            ConnectionEvent::Unfinished { .. } => ("frame_unfinished", true),
-            ConnectionEvent::Restarted { .. } => ("frame_restarted", true),
-            ConnectionEvent::WaitingForMemory { .. } => ("waiting_for_memory", true),
-        };
-        metrics.connection(environment, &listener, name);
-        if noteworthy {
-            tracing::warn!(event = "connection", environment, listener = %listener, what = name, detail = ?event);
-        } else {
-            tracing::debug!(event = "connection", environment, listener = %listener, what = name, detail = ?event);
-        }
     }
 }

@@ -27,19 +27,29 @@ pub struct Case {
     pub before: Vec<Bytes>,
     /// The message under test.
     pub message: Bytes,
-    /// What must come of it; none when `expected.json` is not there yet.
-    pub expected: Option<Json>,
+    /// What must come of it, or why `expected.json` does not say it.
+    pub expected: Result<Json, String>,
+}
+
+/// A case that cannot be played.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{name}: {fault}")]
+pub struct Broken {
+    /// `<feed>/<case>`.
+    pub name: String,
+    /// Which file cannot be read, and why.
+    pub fault: String,
 }
 
 /// Reads every case below a folder, in order of name.
 ///
 /// # Errors
-/// When a file of a case cannot be read; the error names it.
-pub fn read(folder: &Path) -> io::Result<Vec<Case>> {
+/// When a folder cannot be read; the error names it.
+pub fn read(folder: &Path) -> io::Result<Vec<Result<Case, Broken>>> {
     let mut cases = Vec::new();
     for feed in folders(folder)? {
         for case in folders(&feed)? {
-            cases.push(read_case(&feed, &case)?);
+            cases.push(read_case(&feed, &case));
         }
     }
     Ok(cases)
@@ -58,27 +68,22 @@ fn folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn read_case(feed: &Path, folder: &Path) -> io::Result<Case> {
+fn read_case(feed: &Path, folder: &Path) -> Result<Case, Broken> {
     let text = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let file = |name: &str| {
-        let path = folder.join(name);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-        }
+    let name = format!("{}/{}", text(feed), text(folder));
+    let file = |file: &str| match fs::read(folder.join(file)) {
+        Ok(bytes) => Ok(Some(Bytes::from(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{file}: {error}")),
     };
-    let missing =
-        |name: &str| io::Error::new(io::ErrorKind::NotFound, format!("{}/{name} is missing", folder.display()));
-    let message = file("message.hl7")?.ok_or_else(|| missing("message.hl7"))?;
-    let before = file("before.hl7")?.map(|bytes| split_batch(bytes).collect()).unwrap_or_default();
-    let expected = match file("expected.json")? {
-        None => None,
-        Some(bytes) => Some(Json::parse(&bytes).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{}/expected.json: {error}", folder.display()))
-        })?),
-    };
-    Ok(Case { name: format!("{}/{}", text(feed), text(folder)), folder: folder.to_owned(), before, message, expected })
+    let broken = |fault: String| Broken { name: name.clone(), fault };
+    let message = file("message.hl7").and_then(|found| found.ok_or_else(|| "message.hl7 is missing".to_owned()));
+    let before = file("before.hl7").map_err(broken)?.map(|bytes| split_batch(bytes).collect()).unwrap_or_default();
+    let expected = file("expected.json").and_then(|found| {
+        let missing = || format!("expected.json is missing; write it with: fairway test --update {name}");
+        Json::parse(&found.ok_or_else(missing)?).map_err(|error| format!("expected.json: {error}"))
+    });
+    Ok(Case { message: message.map_err(broken)?, name, folder: folder.to_owned(), before, expected })
 }
 
 /// Plays a case on an empty record store in memory; what the message came to has the form of `expected.json`.

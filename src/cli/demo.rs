@@ -56,7 +56,9 @@ pub async fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         eprintln!("\nhint: give --config with listeners without `tls`");
         return Ok(WRONG_USE);
     }
-    let cases = match fixtures::read(&args.fixtures) {
+    let read = fixtures::read(&args.fixtures)
+        .and_then(|cases| cases.into_iter().collect::<Result<Vec<Case>, _>>().map_err(io::Error::other));
+    let cases = match read {
         Ok(cases) => cases,
         Err(error) => {
             eprintln!("error: {error}\n\nhint: run the demo in the project's folder, or give --fixtures");
@@ -175,7 +177,10 @@ fn last_action(reader: &Reader) -> Result<String, String> {
 
 /// Where the store differs from what the case expects.
 fn compare(case: &Case, code: &str, text: &str, reader: &Reader) -> Vec<String> {
-    let Some(expected) = &case.expected else { return vec!["expected.json is missing".to_owned()] };
+    let expected = match &case.expected {
+        Ok(expected) => expected,
+        Err(fault) => return vec![fault.clone()],
+    };
     let mut faults = Vec::new();
     let wanted = (expected.str_at("ack.code").unwrap_or_default(), expected.str_at("ack.text").unwrap_or_default());
     if wanted != (code, text) {

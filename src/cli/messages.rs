@@ -43,7 +43,8 @@ pub fn source(found: &Found) -> String {
 /// The messages of the given files (`-` is standard input), and of every `*.hl7` file below the given folders in order of path.
 ///
 /// # Errors
-/// The path and what the system says about it, for the first file or folder that cannot be read.
+/// The path and what the system says about it, for the first file or folder that cannot be read; the first path when
+/// there is no message at all, since nothing to do looks like everything done.
 pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io::Error)> {
     let mut found = Vec::new();
     for path in paths {
@@ -58,7 +59,13 @@ pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io:
             found.extend(messages.map(|(at, bytes)| Found { path: file.clone(), number: at + 1, bytes }));
         }
     }
-    Ok(found)
+    match paths.first() {
+        Some(path) if found.is_empty() => {
+            let text = "no message found in it; folders are searched for files named *.hl7";
+            Err((path.clone(), io::Error::new(io::ErrorKind::NotFound, text)))
+        }
+        Some(_) | None => Ok(found),
+    }
 }
 
 fn content(file: &Path) -> io::Result<Vec<u8>> {
@@ -187,5 +194,12 @@ mod tests {
         let got: Vec<(usize, &[u8])> = found.iter().map(|found| (found.number, &found.bytes[..])).collect();
         assert_eq!(got, [(1, &b"MSH|1\r"[..]), (1, b"MSH|2\r"), (2, b"MSH|3\r"), (1, b"MSH|no\r")]);
         assert!(read(&[folder.path().join("missing.hl7")], Blank::Skipped).is_err());
+        let empty = folder.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        for blank in [Blank::Skipped, Blank::Kept] {
+            let (path, error) = read(std::slice::from_ref(&empty), blank).err().unwrap();
+            assert!(path == empty && error.to_string().starts_with("no message found"), "{error}");
+            assert_eq!(read(&[empty.clone(), folder.path().to_owned()], blank).unwrap().len(), 3);
+        }
     }
 }

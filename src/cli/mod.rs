@@ -27,6 +27,9 @@ pub const FINDINGS: u8 = 1;
 /// Exit code: wrong use, or the command could not do its work.
 pub const WRONG_USE: u8 = 2;
 
+/// SIGXFSZ on Linux, macOS and the BSDs: a file would grow past a limit of the process (`ulimit -f`).
+const FILE_TOO_LARGE: i32 = 25;
+
 /// Reads the configuration, or prints its problems and gives the exit code.
 fn load(path: &Path) -> Result<Config, u8> {
     Config::load(path).map_err(|found| {
@@ -61,6 +64,9 @@ async fn start(config: &Config, log_level: &str) -> io::Result<Result<(Daemon, S
     for warning in config.warnings(jiff::Timestamp::now()) {
         tracing::warn!(event = "config.warning", %warning);
     }
+    // Once taken, a signal no longer ends the process, also when nobody waits for it: the write that hit a limit fails
+    // as on a full disk, and its message is answered `AE`.
+    drop(signal(SignalKind::from_raw(FILE_TOO_LARGE))?);
     let stop = Stop {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,

@@ -145,8 +145,7 @@ struct NotAccepted {
 /// When `out` cannot be written.
 pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
     let found = match messages::read(&args.files, messages::Blank::Skipped) {
-        Ok(found) if !found.is_empty() => found,
-        Ok(_) => return wrong_use("no message found; folders are searched for files named *.hl7"),
+        Ok(found) => found,
         Err((path, error)) => return wrong_use(&format!("{}: {error}", path.display())),
     };
     let tls = match tls(&args) {

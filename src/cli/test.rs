@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{DONE, FINDINGS, WRONG_USE, load};
-use crate::fixtures::{self, Case};
+use crate::fixtures::{self, Broken, Case};
 
 /// Run the mapping tests in fixtures/
 ///
@@ -47,7 +47,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
         }
     };
     if let Some(only) = &args.only {
-        cases.retain(|case| case.name.contains(only.as_str()));
+        cases.retain(|case| name(case).contains(only.as_str()));
     }
     if cases.is_empty() {
         eprintln!("error: no case found in {}", args.fixtures.display());
@@ -55,22 +55,27 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     }
     let mut failed = 0;
     for case in &cases {
-        let lines = match fixtures::play(&config.feeds, case) {
+        let played = case.as_ref().map_err(|broken| broken.fault.clone());
+        let played = played.and_then(|case| Ok((case, fixtures::play(&config.feeds, case)?)));
+        let lines = match played {
             Err(text) => vec![text],
-            Ok(found) if args.update => {
+            Ok((case, found)) if args.update => {
                 let value: serde_json::Value = found.into();
                 let mut text = serde_json::to_string_pretty(&value).map_err(io::Error::other)?;
                 text.push('\n');
                 fs::write(case.folder.join("expected.json"), text)?;
                 Vec::new()
             }
-            Ok(found) => compare(case, &found),
+            Ok((case, found)) => match &case.expected {
+                Ok(expected) => fixtures::differences(expected, &found),
+                Err(fault) => vec![fault.clone()],
+            },
         };
         if lines.is_empty() {
             continue;
         }
         failed += 1;
-        writeln!(out, "{}", case.name)?;
+        writeln!(out, "{}", name(case))?;
         for line in lines {
             writeln!(out, "    {line}")?;
         }
@@ -79,9 +84,6 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     Ok(if failed == 0 { DONE } else { FINDINGS })
 }
 
-fn compare(case: &Case, found: &fairway_core::fhir::Json) -> Vec<String> {
-    match &case.expected {
-        Some(expected) => fixtures::differences(expected, found),
-        None => vec![format!("expected.json is missing; write it with: fairway test --update {}", case.name)],
-    }
+fn name(case: &Result<Case, Broken>) -> &str {
+    case.as_ref().map_or_else(|broken| &broken.name, |case| &case.name)
 }

@@ -156,6 +156,14 @@ fn address(text: &str, place: &Place, problems: &mut Problems) -> Option<SocketA
     }
 }
 
+/// Whether the system gives only one of two addresses: `0.0.0.0` is every IPv4 address, `[::]` every address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |all: SocketAddr, part: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || part.ip().to_canonical().is_ipv4())
+    };
+    one.port() == other.port() && (one.ip() == other.ip() || holds(one, other) || holds(other, one))
+}
+
 /// Feeds by name; none when a file has problems, which are told.
 type Feeds<'a> = BTreeMap<&'a str, Option<Arc<ConfiguredFeed>>>;
 
@@ -168,7 +176,7 @@ fn environments(
 ) -> Vec<Environment> {
     let mut environments: Vec<Environment> = Vec::new();
     // Port 0 asks the system for a free port, so it clashes with nothing.
-    let mut taken: HashSet<SocketAddr> = http.into_iter().filter(|address| address.port() != 0).collect();
+    let mut taken: Vec<SocketAddr> = http.into_iter().filter(|address| address.port() != 0).collect();
     for mut given in table.tables("environment", problems) {
         let Some((name, place)) = given.required_text("name", problems) else { continue };
         let name = match name.as_str() {
@@ -199,9 +207,9 @@ fn environments(
         };
         let own: Feeds<'_> =
             feeds.iter().map(|(name, feed)| (*name, feed.as_ref().map(|feed| Arc::new(own(feed))))).collect();
-        let mut listeners = Vec::new();
+        let (mut listeners, mut names) = (Vec::new(), HashMap::new());
         for listener in given.tables("listener", problems) {
-            if let Some(listener) = read_listener(listener, base, &own, &mut taken, problems) {
+            if let Some(listener) = read_listener(listener, base, &own, &mut taken, &mut names, problems) {
                 listeners.push(listener);
             }
         }
@@ -218,16 +226,28 @@ fn read_listener(
     mut table: Table,
     base: &Path,
     feeds: &Feeds<'_>,
-    taken: &mut HashSet<SocketAddr>,
+    taken: &mut Vec<SocketAddr>,
+    names: &mut HashMap<String, Place>,
     problems: &mut Problems,
 ) -> Option<Listener> {
     let name = table.required_text("name", problems);
+    if let Some((name, place)) = &name
+        && let Some(earlier) = names.insert(name.clone(), place.clone())
+    {
+        let hint = format!("line {} has it, too; logs and metrics tell listeners by name", earlier.line_and_column().0);
+        problems.hint(place, format!("listener `{name}` is given twice"), hint);
+    }
     let listen = table.required_text("listen", problems);
     let listen = listen.and_then(|(text, place)| {
         let address = address(&text, &place, problems)?;
-        if address.port() != 0 && !taken.insert(address) {
-            problems.hint(&place, format!("{address} is used twice"), "give each listener a port of its own");
+        if let Some(other) = taken.iter().find(|other| overlap(address, **other)) {
+            let message = match *other == address {
+                true => format!("{address} is used twice"),
+                false => format!("{address} and {other} cannot be listened on together: one is part of the other"),
+            };
+            problems.hint(&place, message, "give each listener a port of its own");
         }
+        taken.extend(Some(address).filter(|address| address.port() != 0));
         Some(address)
     });
     let tls = table.table("tls", problems).map(|given| tls::read(given, base, problems));

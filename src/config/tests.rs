@@ -83,3 +83,22 @@ fn a_feed_changes_the_mapping_it_names() {
     let told = "feeds/pathology.toml:7:11: rows `result` have no row with `to = \"note.tex\"` (hint: did you mean `note.text`?)";
     assert_eq!(wrong, [told]);
 }
+
+#[test]
+fn listeners_are_told_apart_by_name_and_address() {
+    let config = "config.example.toml";
+    let second = |name: &str, listen: &str| {
+        let found = problems(&[(config, "\"results\"", name), (config, "127.0.0.1:2576", listen)]);
+        found.iter().map(|found| found.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    for listen in ["0.0.0.0:2576", "[::]:2576", "127.0.0.2:2575", "[::1]:2575", "127.0.0.1:0"] {
+        assert_eq!(second("\"results\"", listen), none, "{listen}");
+    }
+    for listen in ["0.0.0.0:2575", "[::]:2575", "127.0.0.1:2575", "[::]:8080"] {
+        let found = second("\"results\"", listen);
+        assert!(found.len() == 1 && found[0].contains("port of its own"), "{listen} {found:?}");
+    }
+    let found = second("\"pas\"", "127.0.0.1:2576");
+    assert!(found.len() == 1 && found[0].starts_with("listener `pas` is given twice (hint: line"), "{found:?}");
+}

@@ -1,11 +1,12 @@
-//! The status page: environments, feeds, the last messages. Server-made HTML without scripts.
+//! The status page: environments, feeds, messages by pages, the last ones first. Server-made HTML without scripts.
 //!
 //! Shows operational facts of messages, never what they say of a patient.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use fairway_core::hl7v2::fhir_instant_from_micros;
 
@@ -33,8 +34,38 @@ a { color: var(--blue); } .AA { color: var(--good); font-weight: 600; } .AR, .AE
 .none { color: var(--soft); padding: 8px 0; } nav { display: flex; gap: 18px; padding: 10px 0 0; flex-wrap: wrap; }
 ";
 
+/// What of the messages is asked for: `environment=sandbox&before=1000`.
+#[derive(Default)]
+struct Asked<'q> {
+    /// Only this environment.
+    environment: Option<&'q str>,
+    /// Only messages whose number is lower.
+    before: Option<i64>,
+}
+
+impl<'q> Asked<'q> {
+    /// `None` when there is something else in it.
+    fn read(query: &'q str) -> Option<Asked<'q>> {
+        let mut asked = Asked::default();
+        for part in query.split('&').filter(|part| !part.is_empty()) {
+            match part.split_once('=')? {
+                ("environment", name) => asked.environment = Some(name),
+                ("before", number) => asked.before = Some(number.parse().ok().filter(|number| *number > 0)?),
+                _ => return None,
+            }
+        }
+        Some(asked)
+    }
+}
+
 /// `GET /`
-pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn page(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let known = |asked: &Asked<'_>| asked.environment.is_none_or(|name| app.environment(name).is_some());
+    let Some(asked) = Asked::read(&query).filter(known) else {
+        return (StatusCode::BAD_REQUEST, "this page takes environment=NAME and before=NUMBER of a message\n")
+            .into_response();
+    };
     let mut html = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Fairway</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
@@ -50,13 +81,15 @@ pub(super) async fn page(State(app): State<Arc<App>>) -> Response {
         row(&mut html, &[feed.environment, &feed.feed, feed.kind, &feed.organisation, &feed.listener]);
     }
     html.push_str("</table></div>");
-    for environment in &app.environments {
-        let (name, reader) = (environment.name, environment.reader.clone());
+    for environment in app.environments.iter().filter(|one| asked.environment.is_none_or(|name| name == one.name)) {
+        let (name, reader, before) = (environment.name, environment.reader.clone(), asked.before);
         let messages = app
             .read(move || {
-                let last = reader.message_count()?;
-                let limit = usize::try_from(SHOWN).unwrap_or_default();
-                reader.messages(&MessageFilter { after: last - SHOWN, limit, ..MessageFilter::default() })
+                let newest = reader.message_count()?;
+                let last = before.map_or(newest, |before| newest.min(before - 1));
+                let after = (last - SHOWN).max(0);
+                let limit = usize::try_from(last - after).unwrap_or_default();
+                reader.messages(&MessageFilter { after, limit, ..MessageFilter::default() })
             })
             .await;
         section(&mut html, name, messages.and_then(|(messages, _)| messages.ok()));
@@ -81,7 +114,7 @@ fn section(html: &mut String, environment: &str, messages: Option<Vec<MessageSum
         return;
     };
     if messages.is_empty() {
-        html.push_str("<p class=\"none\">No message yet.</p>");
+        html.push_str("<p class=\"none\">No message.</p>");
         return;
     }
     html.push_str("<div class=\"scroll\"><table><tr><th>no.</th><th>received (UTC)</th><th>feed</th><th>type</th><th>control id</th><th>ACK</th><th>outcome</th><th>what it did, or why not</th></tr>");
@@ -104,7 +137,12 @@ fn section(html: &mut String, environment: &str, messages: Option<Vec<MessageSum
         )
         .unwrap_or_default();
     }
-    html.push_str("</table></div>");
+    html.push_str("</table></div><nav>");
+    if let Some(first) = messages.first().filter(|first| first.id > 1) {
+        write!(html, "<a href=\"/?environment={environment}&amp;before={}\">earlier messages</a>", first.id)
+            .unwrap_or_default();
+    }
+    html.push_str("<a href=\"/\">last messages</a></nav>");
 }
 
 fn row(html: &mut String, cells: &[&str]) {

@@ -92,11 +92,11 @@ impl Writer {
         let started = Instant::now();
         let count = batch.len();
         match self.store(&batch) {
-            Ok(entries) => {
+            Ok((first, entries)) => {
                 self.gauge.0.store(true, Ordering::Relaxed);
                 self.metrics.batch(self.environment, count, started.elapsed().as_secs_f64());
-                for (work, entry) in batch.into_iter().zip(entries) {
-                    self.answer(work, &entry.message);
+                for ((work, entry), number) in batch.into_iter().zip(entries).zip(first..) {
+                    self.answer(work, &entry.message, Some(number));
                 }
             }
             Err(error) if count == 1 => {
@@ -114,8 +114,8 @@ impl Writer {
         }
     }
 
-    /// Decides a batch and commits it; nothing is stored when this fails.
-    fn store(&mut self, batch: &[Work]) -> Result<Vec<Entry>, StoreError> {
+    /// Decides a batch and commits it; gives the number of the first message too. Nothing is stored when this fails.
+    fn store(&mut self, batch: &[Work]) -> Result<(i64, Vec<Entry>), StoreError> {
         let mut wanted = Wanted::default();
         let mut repeats = Vec::with_capacity(batch.len());
         for work in batch {
@@ -127,8 +127,8 @@ impl Writer {
         let mut view = self.store.load(&wanted)?;
         let mut priors = self.store.repeats(&repeats)?;
         let entries: Vec<Entry> = batch.iter().map(|work| entry(work, &mut view, &mut priors)).collect();
-        self.store.commit(&entries)?;
-        Ok(entries)
+        let first = self.store.commit(&entries)?;
+        Ok((first, entries))
     }
 
     /// The store failed on this one message: it is kept without effects and answered `AE`; when not even that can be
@@ -137,26 +137,30 @@ impl Writer {
         let row = failed_row(&work, &Verdict::Failed("the message could not be filed; it was kept for the operator"));
         let entry = Entry { message: row, effects: Effects::default(), action: String::new() };
         match self.store.commit(std::slice::from_ref(&entry)) {
-            Ok(()) => {
+            Ok(number) => {
                 self.gauge.0.store(true, Ordering::Relaxed);
-                self.answer(work, &entry.message);
+                self.answer(work, &entry.message, Some(number));
             }
             Err(error) => {
                 self.gauge.0.store(false, Ordering::Relaxed);
                 tracing::error!(event = "store.write_failed", environment = self.environment, %error);
                 let text = "the message could not be stored; send it again later";
                 let row = failed_row(&work, &Verdict::NotStored(text));
-                self.answer(work, &row);
+                self.answer(work, &row, None);
             }
         }
     }
 
-    fn answer(&self, work: Work, row: &MessageRow) {
+    /// Answers a message; it has a number when it is stored.
+    fn answer(&self, work: Work, row: &MessageRow, number: Option<i64>) {
         self.metrics.message(self.environment, &row.key.feed, row.outcome.as_str(), row.ack_code);
         if row.outcome == Outcome::Rejected || row.outcome == Outcome::Failed {
             tracing::info!(
                 event = "message.refused",
                 environment = self.environment,
+                number,
+                peer = row.peer,
+                control_id = row.key.control_id,
                 feed = row.key.feed,
                 kind = row.kind,
                 ack = row.ack_code,

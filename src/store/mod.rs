@@ -3,6 +3,7 @@
 //! [`Store`] is the writer's side: bulk load and one durable commit per batch. [`Reader`] answers questions beside it.
 //! Only this folder holds SQL.
 
+mod place;
 mod schema;
 mod sqlite;
 mod sqlite_read;
@@ -17,6 +18,7 @@ use fairway_care::Label;
 use fairway_core::fhir::Json;
 use fairway_core::record::{Effects, Outcome, ResourceId, View, Wanted};
 
+pub use place::Place;
 pub use sqlite::Sqlite;
 pub use sqlite_read::{Driver, Found, MessageFilter, MessageSummary, Reader, Scan, UPDATED_CURSOR};
 
@@ -54,6 +56,12 @@ pub enum StoreError {
         found: i64,
         /// Highest version known.
         known: i64,
+    },
+    /// The file was removed or replaced while it is written: what goes into it would be lost.
+    #[error("store {}: its file was removed or replaced; put it back, or restart for a new one", path.display())]
+    Gone {
+        /// Its file.
+        path: PathBuf,
     },
     /// Stored content cannot be read back.
     #[error("store {}: {what} cannot be read back; run an integrity check", path.display())]
@@ -132,11 +140,12 @@ pub trait Store: Send {
     /// When the database fails.
     fn repeats(&mut self, wanted: &[MessageKey]) -> Result<HashMap<MessageKey, Prior>, StoreError>;
 
-    /// Writes all entries and ends the transaction; when this returns `Ok`, they survive a power cut.
+    /// Writes all entries and ends the transaction; when this returns `Ok`, they survive a power cut. Gives the number of
+    /// the first message; the others follow.
     ///
     /// # Errors
     /// When the database fails; then none of the entries is stored.
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError>;
+    fn commit(&mut self, entries: &[Entry]) -> Result<i64, StoreError>;
 
     /// Writes something that changes nothing, to see whether the store can be written.
     ///

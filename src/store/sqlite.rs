@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, pa
 
 use super::schema::STEPS;
 use super::sqlite_write::{Batch, RowPlace};
-use super::{Entry, MessageKey, Prior, Store, StoreError};
+use super::{Entry, MessageKey, Place, Prior, Store, StoreError, place};
 
 /// Size of the write-ahead log from which the checkpointer works it off beside the writer, in bytes.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
@@ -34,6 +34,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The writer of an embedded store.
 pub struct Sqlite {
     path: PathBuf,
+    place: Place,
     connection: Connection,
     next_message: i64,
     next_version: i64,
@@ -46,12 +47,13 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens or creates a store and brings its schema up to date.
+    /// Opens or creates a store, which only its user may read, and brings its schema up to date.
     ///
     /// # Errors
     /// When the file cannot be opened, is no store, or was written by a newer Fairway.
     pub fn open(path: &Path) -> Result<Sqlite, StoreError> {
         let fail = |source| StoreError::Database { path: path.to_owned(), source };
+        Place::make(path);
         let mut connection = Connection::open(path).map_err(fail)?;
         prepare(&connection).map_err(fail)?;
         migrate(path, &mut connection)?;
@@ -64,6 +66,7 @@ impl Sqlite {
         let last_at = connection.query_row(last, [], |row| row.get(0)).map_err(fail)?;
         let store = Sqlite {
             path: path.to_owned(),
+            place: Place::of(path),
             connection,
             next_message,
             next_version,
@@ -94,6 +97,11 @@ impl Sqlite {
         }
     }
 
+    /// Where it is, for readiness.
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
     fn fail(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
     }
@@ -101,9 +109,7 @@ impl Sqlite {
 
 /// Size of the write-ahead log of a store, in bytes.
 fn log_bytes(store: &Path) -> u64 {
-    let mut log = store.as_os_str().to_owned();
-    log.push("-wal");
-    std::fs::metadata(log).map_or(0, |file| file.len())
+    std::fs::metadata(place::log(store)).map_or(0, |file| file.len())
 }
 
 /// Copies what it can of the log into the store; waits for nobody. A log that cannot be worked off now is worked off
@@ -239,8 +245,10 @@ impl Store for Sqlite {
         Ok(priors)
     }
 
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[Entry]) -> Result<i64, StoreError> {
+        self.place.check()?;
         self.begin()?;
+        let first = self.next_message;
         let mut batch = Batch {
             connection: &self.connection,
             message: self.next_message,
@@ -259,21 +267,18 @@ impl Store for Sqlite {
                 if self.commits.is_multiple_of(LOG_LOOK_EVERY) && log_bytes(&self.path) >= LOG_BYTES_MAX {
                     work_off_log(&self.connection);
                 }
-                Ok(())
+                Ok(first)
             }
             Err(source) => {
-                if !self.connection.is_autocommit() {
-                    self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
-                }
+                self.roll_back()?;
                 Err(self.fail(source))
             }
         }
     }
 
     fn probe(&mut self) -> Result<(), StoreError> {
-        if !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))?;
-        }
+        self.place.check()?;
+        self.roll_back()?;
         // The page that holds it is written anew, and flushed.
         let known = STEPS.len() as i64;
         let written = self.connection.pragma_update(None, "user_version", known);
@@ -289,6 +294,14 @@ impl Sqlite {
         }
         let begun = self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
         begun.map(|_| ()).map_err(|source| self.fail(source))
+    }
+
+    /// Ends the transaction, if one is open, as if it had not been.
+    fn roll_back(&self) -> Result<(), StoreError> {
+        if self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("ROLLBACK").map_err(|source| self.fail(source))
     }
 
     fn head(&self, id: ResourceId) -> Result<Option<(PointHead, RowPlace)>, StoreError> {

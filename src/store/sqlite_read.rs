@@ -35,12 +35,13 @@ pub enum Driver {
     Records(Vec<ResourceId>),
     /// The value of an identifier; not for Patients, which [`Reader::records_of`] finds.
     Identifiers(Vec<String>),
-    /// A Patient's search term that starts with the value: `family` and `given` folded, `birthdate` as written.
-    Term(&'static str, String),
+    /// A Patient's search term in the range between two texts, both in it: `family` and `given` folded, `birthdate` as
+    /// written.
+    Term(&'static str, String, String),
     /// The time the resource is about lies in or touches the half-open range of µs, or is not known by its beginning.
     Dates(i64, i64),
-    /// Stored in or after this instant, µs.
-    UpdatedFrom(i64),
+    /// The current version was stored in the half-open range of µs.
+    Updated(i64, i64),
     /// Every resource of the type.
     All,
 }
@@ -105,7 +106,7 @@ pub struct MessageFilter {
     pub limit: usize,
 }
 
-/// Cursors of [`Driver::UpdatedFrom`] are above this and all others below, so that a cursor tells its order.
+/// Cursors of [`Driver::Updated`] are above this and all others below, so that a cursor tells its order.
 pub const UPDATED_CURSOR: i64 = 1 << 56;
 
 /// Resource types whose date is a period of any length; the date of all others is as long as it is written.
@@ -261,7 +262,7 @@ impl Reader {
     /// # Errors
     /// When the database fails.
     pub fn visit(&self, scan: &Scan, mut each: impl FnMut(Found) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let (sql, arguments) = self.candidates(scan)?;
+        let (sql, arguments) = self.in_order(scan)?;
         let load = format!("SELECT {STORED} FROM point p JOIN version v ON v.seq = p.seq WHERE p.number = ?1");
         self.with(|connection| {
             // One read transaction: it lasts as long as the outer statement.
@@ -278,12 +279,45 @@ impl Reader {
         })
     }
 
+    /// How many candidates a step has, counted up to its limit without a look at their content. [`Driver::Updated`] may
+    /// have fewer: all versions of its time count.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn width(&self, scan: &Scan) -> Result<usize, StoreError> {
+        if let Driver::Updated(from, to) = scan.driver {
+            let versions = self.first_version_from(to)? - self.first_version_from(from)?;
+            return Ok(usize::try_from(versions).unwrap_or(0).min(scan.limit));
+        }
+        let (sql, arguments) = self.counted(scan)?;
+        let count = self.with(|connection| {
+            connection.prepare_cached(&sql)?.query_row(params_from_iter(arguments), |row| row.get::<_, i64>(0))
+        })?;
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
     /// The statement that gives cursor and row number of each candidate, without its content, and its arguments.
+    fn in_order(&self, scan: &Scan) -> Result<(String, Vec<Value>), StoreError> {
+        let (candidates, arguments) = self.candidates(scan)?;
+        let ((cursor, base), limit) = (cursor(&scan.driver), arguments.len());
+        let sql = format!("SELECT {cursor} + {base}, p.number FROM {candidates} ORDER BY {cursor} LIMIT ?{limit}");
+        Ok((sql, arguments))
+    }
+
+    /// The statement that counts the candidates, in any order, so that no more are looked at than its limit.
+    fn counted(&self, scan: &Scan) -> Result<(String, Vec<Value>), StoreError> {
+        let (candidates, arguments) = self.candidates(scan)?;
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {candidates} LIMIT ?{})", arguments.len());
+        Ok((sql, arguments))
+    }
+
+    /// What stands behind FROM, up to the order, in a statement about the candidates; and its arguments, the last of
+    /// which is the limit.
     fn candidates(&self, scan: &Scan) -> Result<(String, Vec<Value>), StoreError> {
         let blob = |id: &ResourceId| Value::Blob(id.bytes().to_vec());
         let list = |count: usize| (3..3 + count).map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ");
-        let by_version = matches!(scan.driver, Driver::UpdatedFrom(_));
-        let after = if by_version { scan.after.saturating_sub(UPDATED_CURSOR) } else { scan.after };
+        let (cursor, base) = cursor(&scan.driver);
+        let after = scan.after.saturating_sub(base);
         let mut arguments = vec![Value::Text(scan.resource_type.to_owned()), Value::Integer(after)];
         let from;
         let (from, condition) = match &scan.driver {
@@ -299,16 +333,15 @@ impl Reader {
                 arguments.extend(values.iter().map(|value| Value::Text(value.clone())));
                 let values = list(values.len());
                 from = format!(
-                    "(SELECT number FROM point WHERE identifier IN ({values}) AND type = ?1 UNION \
-                     SELECT point FROM term WHERE name = 'identifier' AND value IN ({values})) i \
+                    "(SELECT DISTINCT number FROM (\
+                     SELECT number FROM point WHERE identifier IN ({values}) AND type = ?1 UNION ALL \
+                     SELECT point FROM term WHERE name = 'identifier' AND value IN ({values}))) i \
                      CROSS JOIN point p ON p.number = i.number"
                 );
                 (from.as_str(), "1".to_owned())
             }
-            Driver::Term(name, value) => {
-                arguments.push(Value::Text((*name).to_owned()));
-                arguments.push(Value::Text(value.clone()));
-                arguments.push(Value::Text(format!("{value}\u{10ffff}")));
+            Driver::Term(name, from, to) => {
+                arguments.extend([*name, from, to].map(|text| Value::Text(text.to_owned())));
                 (
                     "(SELECT DISTINCT point FROM term WHERE name = ?3 AND value >= ?4 AND value <= ?5 AND point > ?2) t \
                      CROSS JOIN point p ON p.number = t.point",
@@ -327,30 +360,18 @@ impl Reader {
                     "1".to_owned(),
                 )
             }
-            Driver::UpdatedFrom(at) => {
-                arguments.push(Value::Integer(self.first_version_from(*at)?));
-                ("version v CROSS JOIN point p ON p.number = v.point AND p.seq = v.seq", "v.seq >= ?3".to_owned())
+            Driver::Updated(from, to) => {
+                for at in [*from, *to] {
+                    arguments.push(Value::Integer(self.first_version_from(at)?));
+                }
+                let current = "version v CROSS JOIN point p ON p.number = v.point AND p.seq = v.seq";
+                (current, "v.seq >= ?3 AND v.seq < ?4".to_owned())
             }
             Driver::All => ("point p INDEXED BY point_type", "1".to_owned()),
         };
-        let (cursor, base) = if by_version { ("v.seq", UPDATED_CURSOR) } else { ("p.number", 0) };
         arguments.push(Value::Integer(i64::try_from(scan.limit).unwrap_or(i64::MAX)));
-        let sql = format!(
-            "SELECT {cursor} + {base}, p.number FROM {from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 \
-             AND {condition} ORDER BY {cursor} LIMIT ?{}",
-            arguments.len()
-        );
+        let sql = format!("{from} WHERE p.type = ?1 AND {cursor} > ?2 AND p.deleted = 0 AND {condition}");
         Ok((sql, arguments))
-    }
-
-    /// How many versions, of any type, were stored at or after an instant, in µs since 1970 UTC.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub fn versions_from(&self, at: i64) -> Result<i64, StoreError> {
-        let next = "SELECT coalesce(max(seq), 0) + 1 FROM version";
-        let next: i64 = self.with(|connection| connection.prepare_cached(next)?.query_row([], |row| row.get(0)))?;
-        Ok(next - self.first_version_from(at)?)
     }
 
     /// The first version stored at or after an instant. Versions are in order of time, so this is a binary search.
@@ -446,6 +467,11 @@ impl Reader {
     }
 }
 
+/// What candidates are in order of, and what is added to it in a cursor.
+fn cursor(driver: &Driver) -> (&'static str, i64) {
+    if matches!(driver, Driver::Updated(..)) { ("v.seq", UPDATED_CURSOR) } else { ("p.number", 0) }
+}
+
 fn stored(row: &Row<'_>, first: usize) -> rusqlite::Result<Stored> {
     let label: String = row.get(first + 5)?;
     let body = row.get_ref(first + 8)?.as_blob()?;
@@ -491,17 +517,24 @@ mod tests {
             (Driver::Records(vec![id]), "USING INDEX point_record (record=? AND type=?)"),
             (Driver::Identifiers(vec!["1".to_owned()]), "INDEX point_identifier (identifier=? AND type=?)"),
             (Driver::Identifiers(vec!["1".to_owned()]), "SEARCH term USING PRIMARY KEY (name=? AND value=?)"),
-            (Driver::Term("family", "a".to_owned()), "SEARCH term USING PRIMARY KEY (name=? AND value>? AND value<?)"),
+            (
+                Driver::Term("family", "a".to_owned(), "b".to_owned()),
+                "SEARCH term USING PRIMARY KEY (name=? AND value>? AND value<?)",
+            ),
             (Driver::Dates(0, 1), "USING INDEX point_date (type=? AND date_from>? AND date_from<?)"),
-            (Driver::UpdatedFrom(5), "SEARCH v USING INTEGER PRIMARY KEY (rowid>?)"),
+            (Driver::Updated(5, 6), "SEARCH v USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
             (Driver::All, "SEARCH p USING INDEX point_type (type=? AND rowid>?)"),
         ] {
             let scan = Scan { resource_type: "Appointment", driver, after: 0, limit: 10 };
-            let (sql, arguments) = reader.candidates(&scan).unwrap();
+            let (sql, arguments) = reader.in_order(&scan).unwrap();
             let found = plan(&sql, arguments);
             assert!(found.contains(index), "{:?}\n{found}", scan.driver);
+            let (sql, arguments) = reader.counted(&scan).unwrap();
+            let counted = plan(&sql, arguments);
+            assert!(counted.contains(index) && !counted.contains("FOR ORDER BY"), "{:?}\n{counted}", scan.driver);
+            assert!(!counted.contains("MATERIALIZE"), "goes through all before it counts: {counted}");
             let sorts = found.contains("FOR ORDER BY");
-            assert!(!sorts || !matches!(scan.driver, Driver::All | Driver::UpdatedFrom(_)), "{found}");
+            assert!(!sorts || !matches!(scan.driver, Driver::All | Driver::Updated(..)), "{found}");
         }
         let found = plan(BLOB, vec![Value::Text("1".to_owned())]);
         assert!(found.contains("SEARCH u USING PRIMARY KEY (blob=?)"), "{found}");

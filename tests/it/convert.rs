@@ -51,6 +51,18 @@ fn what_there_is_not_is_told_with_what_there_is() {
 }
 
 #[test]
+fn a_folder_without_messages_is_wrong_use() {
+    let empty = tempfile::tempdir().unwrap();
+    for command in [vec!["convert"], vec!["show"], vec!["send", "--to", "127.0.0.1:1"]] {
+        let mut fairway = std::process::Command::new(env!("CARGO_BIN_EXE_fairway"));
+        let output = fairway.args(&command).arg(empty.path()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{command:?} {error}");
+        assert!(error.contains("no message found in it"), "{command:?} {error}");
+    }
+}
+
+#[test]
 fn each_element_is_explained() {
     let told = String::from_utf8(convert(&["--explain", "--feeds", RESULTS]).stdout).unwrap();
     let line = |start: &str| told.lines().find(|line| line.trim_start().starts_with(start)).unwrap_or_default();

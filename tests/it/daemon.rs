@@ -1,13 +1,16 @@
 //! The daemon as hospitals meet it: bad input, repeats, routing, an orderly stop, and messages nobody here wrote.
 
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fairway::cli::messages::{Blank, read};
+use fairway_core::fhir::Json;
 use fairway_core::record::Outcome;
 
+use super::http::text;
 use super::process::{Process, Sender, code_of};
 
 const A28: &str = "MSH|^~\\&|PAS|RTST|FAIRWAY|PHR|20260102101112||ADT^A28|D1|P|2.4\r\
@@ -188,6 +191,92 @@ fn sigterm_answers_what_was_framed_and_exits_with_zero() {
     }
     assert!(TcpStream::connect(process.pas).is_err());
     assert_eq!(process.messages().len(), 32);
+}
+
+#[test]
+fn a_store_that_is_taken_away_is_noticed_before_anything_is_promised() {
+    let (folder, process) = start();
+    let (data, away) = (folder.path().join("data"), folder.path().join("away"));
+    let send = |id: &str| {
+        let message = with_id(&A28.replace("9991000018", "9434765919"), id);
+        code_of(&Sender::connect(process.pas).unwrap().send(&message).unwrap()).to_owned()
+    };
+    assert_eq!((send("P1"), text(&process, "/readyz")), ("AA".to_owned(), "ready\n".to_owned()));
+    std::fs::rename(&data, &away).unwrap();
+    assert_eq!(text(&process, "/readyz"), "not ready\n", "without a message, too");
+    assert_eq!(send("P2"), "AE");
+    // Another file in its place is not the store.
+    std::fs::create_dir(&data).unwrap();
+    std::fs::copy(away.join("sandbox.db"), data.join("sandbox.db")).unwrap();
+    assert_eq!((send("P3"), text(&process, "/readyz")), ("AE".to_owned(), "not ready\n".to_owned()));
+    assert!(process.log().contains("its file was removed or replaced"), "{}", process.log());
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&away, &data).unwrap();
+    let began = Instant::now();
+    while text(&process, "/readyz") != "ready\n" {
+        assert!(began.elapsed() < Duration::from_secs(10), "comes back by itself");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(send("P4"), "AA");
+    let kept: Vec<String> = process.messages().into_iter().map(|message| message.control_id).collect();
+    assert_eq!(kept, ["P1", "P4"]);
+    // The log of SQLite holds what was promised as well.
+    std::fs::remove_file(data.join("sandbox.db-wal")).unwrap();
+    assert_eq!((send("P5"), text(&process, "/readyz")), ("AE".to_owned(), "not ready\n".to_owned()));
+}
+
+#[test]
+fn a_limit_on_files_fails_the_message_and_not_the_daemon() {
+    let (_folder, mut process) = start();
+    process.kill();
+    // In blocks of 512 or 1024 bytes.
+    process.restart_under("ulimit -f 1500");
+    let patient = A28.replace("9991000018", "9434765919");
+    let mut sender = Sender::connect(process.pas).unwrap();
+    assert_eq!(code_of(&sender.send(patient.as_bytes()).unwrap()), "AA");
+    let document = patient.replace("A28", "T02").replace("ADT", "MDM").replace("D1", "D2")
+        + &format!("TXA|1|DS||20260101||||||||X1|||||AU\rOBX|1|ED|1^Letter||^TEXT^PLAIN^A^{}\r", "x".repeat(4_000_000));
+    let answer = sender.send(document.as_bytes()).unwrap();
+    assert_eq!(code_of(&answer), "AE", "{answer}");
+    assert_eq!(code_of(&sender.send(&with_id(&patient, "D3")).unwrap()), "AA");
+}
+
+#[test]
+fn what_is_stored_is_for_the_user_of_the_daemon_alone() {
+    let (folder, process) = start();
+    let message = A28.replace("9991000018", "9434765919");
+    assert_eq!(code_of(&Sender::connect(process.pas).unwrap().send(message.as_bytes()).unwrap()), "AA");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let data = folder.path().join("data");
+    assert_eq!(mode(&data), 0o700);
+    for name in ["lock", "sandbox.db", "sandbox.db-wal", "sandbox.db-shm", "production.db"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn log_lines_say_who_and_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start_with(folder.path(), |text| text.replace("\"text\"", "\"json\""));
+    let mut sender = Sender::connect(process.pas).unwrap();
+    sender.raw(b"who is there?").unwrap();
+    for (id, event) in [("D1", "A98"), ("D2", "A99")] {
+        let message = A28.replace("|D1|", &format!("|{id}|")).replace("A28", event);
+        assert_eq!(code_of(&sender.send(message.as_bytes()).unwrap()), "AR");
+    }
+    let line = |what: &str| {
+        let log = process.log();
+        let line = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}\n{log}"));
+        Json::parse(line.as_bytes()).unwrap()
+    };
+    let refused = line("A99");
+    let number = process.messages().iter().find(|message| message.control_id == "D2").unwrap().id;
+    assert_eq!(refused.get("number").map(ToString::to_string), Some(number.to_string()), "{refused}");
+    assert_eq!((refused.str_at("control_id"), refused.str_at("kind")), (Some("D2"), Some("ADT^A99")), "{refused}");
+    let junk = line("\"junk\"");
+    assert_eq!(junk.get("bytes").map(ToString::to_string).as_deref(), Some("13"), "{junk}");
+    assert!(junk.str_at("peer").is_some() && junk.get("error").is_none() && junk.get("detail").is_none(), "{junk}");
+    assert_eq!(junk.str_at("peer"), refused.str_at("peer"));
 }
 
 #[test]

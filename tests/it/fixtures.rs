@@ -4,21 +4,26 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use fairway::config::Config;
-use fairway::fixtures::{differences, play, read};
+use fairway::fixtures::{Case, differences, play, read};
 use fairway_core::fhir::{self, Json};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Every case, none of which is broken.
+fn cases() -> Vec<Case> {
+    read(&root().join("fixtures")).unwrap().into_iter().collect::<Result<_, _>>().unwrap()
+}
+
 #[test]
 fn every_fixture() {
     let config = Config::load(&root().join("config.example.toml")).unwrap();
-    let cases = read(&root().join("fixtures")).unwrap();
+    let cases = cases();
     assert!(cases.len() >= 120);
     let mut wrong = Vec::new();
     for case in &cases {
-        let expected = case.expected.as_ref().unwrap_or_else(|| panic!("{} has no expected.json", case.name));
+        let expected = case.expected.as_ref().unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
         for change in expected.get("changes").and_then(Json::as_array).unwrap_or_default() {
             assert_eq!(fhir::check(change.get("content").unwrap()), [], "{}", case.name);
         }
@@ -32,7 +37,7 @@ fn every_fixture() {
 /// The demo plays all cases into one store, so what one case makes must never be met by another.
 #[test]
 fn cases_share_no_identity() {
-    let cases = read(&root().join("fixtures")).unwrap();
+    let cases = cases();
     let mut owners: HashMap<(&str, String), &str> = HashMap::new();
     let mut shared = Vec::new();
     for case in &cases {
@@ -73,6 +78,42 @@ fn cases_share_no_identity() {
         }
     }
     assert!(shared.is_empty(), "{}", shared.join("\n"));
+}
+
+#[test]
+fn a_broken_case_fails_and_the_others_are_played() {
+    let folder = tempfile::tempdir().unwrap();
+    let right = root().join("fixtures/demographics/a28-creates-a-record");
+    for case in ["1-right", "2-no-message", "3-no-json", "4-not-yet", "5-no-file", "6-right"] {
+        let case = folder.path().join("demographics").join(case);
+        std::fs::create_dir_all(&case).unwrap();
+        for file in ["message.hl7", "expected.json"] {
+            std::fs::copy(right.join(file), case.join(file)).unwrap();
+        }
+    }
+    let file = |name: &str| folder.path().join("demographics").join(name);
+    std::fs::remove_file(file("2-no-message/message.hl7")).unwrap();
+    std::fs::write(file("3-no-json/expected.json"), "{\"ack\":").unwrap();
+    std::fs::remove_file(file("4-not-yet/expected.json")).unwrap();
+    std::fs::remove_file(file("5-no-file/message.hl7")).unwrap();
+    std::fs::create_dir(file("5-no-file/message.hl7")).unwrap();
+    let test = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fairway"));
+        command.arg("test").arg("--config").arg(root().join("config.example.toml"));
+        let output = command.arg("--fixtures").arg(folder.path()).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, out) = test(&[]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, lines.len()), (Some(1), 9), "{out}");
+    assert_eq!(lines[..3], ["demographics/2-no-message", "    message.hl7 is missing", "demographics/3-no-json"]);
+    assert!(lines[3].starts_with("    expected.json: "), "{out}");
+    assert_eq!(lines[5], "    expected.json is missing; write it with: fairway test --update demographics/4-not-yet");
+    assert!(lines[7].starts_with("    message.hl7: "), "{out}");
+    assert_eq!(lines[8], "2 passed, 4 failed");
+    // What cannot be read is written anew.
+    assert_eq!(test(&["--update", "3-no-json"]), (Some(0), "1 passed, 0 failed\n".to_owned()));
+    assert_eq!(test(&["3-no-json"]).0, Some(0));
 }
 
 #[test]

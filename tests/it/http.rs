@@ -452,6 +452,25 @@ fn health_metrics_and_the_status_page() {
     }
     let page = String::from_utf8(get(&process, "/").body).unwrap();
     assert!(page.contains("SIU^S15") && page.contains("H4") && page.contains("pathology"));
+    // Every message is on some page.
+    let mut sender = Sender::connect(process.pas).unwrap();
+    for number in 0..60 {
+        let message = header("PAS", "SIU^S15", &format!("Q{number}")) + "PID|||9434765919^^^NHS^NH\rSCH|AP9\r";
+        sender.send(message.as_bytes()).unwrap();
+    }
+    let (mut seen, mut pages, mut path) = (Vec::new(), 0, "/?environment=sandbox".to_owned());
+    loop {
+        let page = text(&process, &path);
+        let numbers = page.split("<tr><td class=\"n\">").skip(1);
+        seen.extend(numbers.map(|row| row[..row.find('<').unwrap()].parse::<i64>().unwrap()));
+        pages += 1;
+        let Some((_, link)) = page.split_once("&amp;before=") else { break };
+        path = format!("/?environment=sandbox&before={}", &link[..link.find('"').unwrap()]);
+    }
+    assert_eq!((pages, seen), (2, (1..=69).rev().collect()));
+    for query in ["before=x", "before=0", "environment=staging", "after=1", "before"] {
+        assert_eq!(get(&process, &format!("/?{query}")).status, 400, "{query}");
+    }
     for personal in ["Ann", "Müller", "9434765919", "19700101", "1970-01-01"] {
         assert!(
             !page.contains(personal) && !metrics.contains(personal) && !process.log().contains(personal),

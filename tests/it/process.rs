@@ -61,8 +61,19 @@ impl Process {
 
     /// Starts the process again and waits until it takes connections.
     pub(crate) fn restart(&mut self) {
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_fairway")));
+    }
+
+    /// The same, in a shell that has run `limits` before.
+    pub(crate) fn restart_under(&mut self, limits: &str) {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{limits}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_fairway"));
+        self.spawn(shell);
+    }
+
+    fn spawn(&mut self, mut command: Command) {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_fairway"))
+        let child = command
             .args(["run", "--config"])
             .arg(self.folder.join("config.toml"))
             .stdin(Stdio::null())

@@ -37,7 +37,7 @@ impl Store for Faulty {
         self.real.repeats(wanted)
     }
 
-    fn commit(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+    fn commit(&mut self, entries: &[Entry]) -> Result<i64, StoreError> {
         let bad = |entry: &Entry| {
             entry.message.key.control_id == self.anything_of
                 || (entry.message.key.control_id == self.effects_of && !entry.effects.points.is_empty())

@@ -1,6 +1,6 @@
-//! Which candidates a search looks at: the narrowest that its parameters allow, and never fewer than can match.
+//! Which candidates a search looks at: the fewest that one of its parameters leads to, in whatever order they are asked.
 //!
-//! Decides by the parameters alone, but for identifiers, which the store leads to their records.
+//! Knows which parameters an index answers; the store says how many candidates each has.
 
 use fairway_core::fhir::search::{ALTERNATIVES_MAX, dated, fold};
 use fairway_core::record::ResourceId;
@@ -8,19 +8,28 @@ use fairway_core::record::ResourceId;
 use super::outcome::Failure;
 use super::query::{Filter, Identifier, Query, alternatives, identifier};
 use super::reference_id;
-use super::search::EXAMINED_MAX;
-use crate::store::{Driver, Reader, StoreError, UPDATED_CURSOR};
+use crate::store::{Driver, Reader, Scan, StoreError, UPDATED_CURSOR};
+
+/// How far candidates are counted: as far as the first when a parameter has fewer, else as far as the second. Where each
+/// has more, no order but that of the type itself is worth its making.
+const COUNTED: [usize; 2] = [1_000, 100_000];
+/// `_lastUpdated` is kept in µs and shown, and so searched, in ms.
+const SHOWN_MICROS: i64 = 1_000;
 
 /// Candidates, and the records that `patient.identifier` leads to.
 pub(super) struct Candidates {
-    /// `None` when nothing can match.
-    pub(super) driver: Option<Driver>,
+    pub(super) driver: Driver,
     /// Only what is filed in these records matches.
     pub(super) records: Option<Vec<ResourceId>>,
 }
 
-/// The candidates of a search for `kind`.
-pub(super) fn candidates(reader: &Reader, kind: &str, query: &Query) -> Result<Candidates, Failure> {
+/// The candidates behind the cursor `after` of a search for `kind`.
+pub(super) fn candidates(
+    reader: &Reader,
+    kind: &'static str,
+    query: &Query,
+    after: i64,
+) -> Result<Candidates, Failure> {
     let mut records: Option<Vec<ResourceId>> = None;
     for wanted in &query.patients {
         let found = records_of(reader, wanted)?;
@@ -29,69 +38,83 @@ pub(super) fn candidates(reader: &Reader, kind: &str, query: &Query) -> Result<C
             Some(held) => held.into_iter().filter(|record| found.contains(record)).collect(),
         });
     }
-    let driver = if plain(query, "_id").is_none() && records.is_some() {
-        some(records.clone().unwrap_or_default(), Driver::Records)
-    } else {
-        driver(reader, kind, query)?
-    };
-    Ok(Candidates { driver, records })
-}
-
-fn driver(reader: &Reader, kind: &str, query: &Query) -> Result<Option<Driver>, StoreError> {
-    if let Some(filter) = plain(query, "_id") {
-        return Ok(some(ids(filter), Driver::Ids));
-    }
-    if let Some(filter) = plain(query, "identifier") {
-        // `system|` alone names no value to look up.
-        let wanted: Option<Vec<Identifier>> = alternatives(&filter.value).into_iter().map(identifier).collect();
-        match wanted {
-            Some(wanted) if kind == "Patient" => return Ok(some(records_of(reader, &wanted)?, Driver::Ids)),
-            Some(wanted) => return Ok(some(wanted.into_iter().map(|one| one.value).collect(), Driver::Identifiers)),
-            None => {}
+    let updated = span(query, "_lastUpdated")
+        .map(|(from, to)| Driver::Updated(from.saturating_sub(SHOWN_MICROS), to.saturating_add(SHOWN_MICROS)));
+    let mut drivers = Vec::new();
+    // The next pages of a search keep the order that its first page had.
+    if after <= UPDATED_CURSOR {
+        drivers.extend(records.clone().map(Driver::Records));
+        for filter in &query.filters {
+            drivers.extend(driver(reader, kind, filter)?);
+        }
+        if kind == "Patient" {
+            drivers.extend(born(query));
+        } else {
+            // No element of a Patient is what `date` means.
+            drivers.extend(span(query, "date").map(|(from, to)| Driver::Dates(from, to)));
         }
     }
-    let to_patient = |filter: &&Filter| {
-        matches!(filter.parameter.name, "patient" | "subject")
-            && matches!(filter.modifier.as_deref(), None | Some("Patient"))
-    };
-    if let Some(filter) = query.filters.iter().find(to_patient) {
-        return Ok(some(ids(filter), Driver::Records));
+    if after == 0 || after > UPDATED_CURSOR {
+        drivers.extend(updated);
     }
-    if kind == "Patient"
-        && let Some((name, value)) = query.filters.iter().find_map(term)
-    {
-        return Ok(Some(Driver::Term(name, value)));
-    }
-    // No element of a Patient is what `date` means.
-    if kind != "Patient"
-        && let Some((from, to)) = span(query, "date")
-    {
-        return Ok(Some(Driver::Dates(from, to)));
-    }
-    match span(query, "_lastUpdated") {
-        Some((from, _)) if from > i64::MIN && is_recent(reader, query, from)? => Ok(Some(Driver::UpdatedFrom(from))),
-        Some(_) | None => Ok(Some(Driver::All)),
-    }
+    Ok(Candidates { driver: narrowest(reader, kind, after, drivers)?, records })
 }
 
-/// Whether so little was stored since an instant that it is quickly gone through, whatever its types. The next pages of
-/// a search keep the order that its first page had.
-fn is_recent(reader: &Reader, query: &Query, from: i64) -> Result<bool, StoreError> {
-    match query.after {
-        0 => Ok(usize::try_from(reader.versions_from(from)?).is_ok_and(|count| count <= EXAMINED_MAX)),
-        after => Ok(after > UPDATED_CURSOR),
+/// The driver of the fewest candidates; the first of those that have as many.
+fn narrowest(reader: &Reader, kind: &'static str, after: i64, mut drivers: Vec<Driver>) -> Result<Driver, StoreError> {
+    // Behind a cursor of its own `_lastUpdated` leads alone.
+    if after <= UPDATED_CURSOR {
+        drivers.push(Driver::All);
     }
+    for most in COUNTED.into_iter().take_while(|_| drivers.len() > 1) {
+        let (mut fewest, mut found) = (most, None);
+        for driver in &drivers {
+            let scan = Scan { resource_type: kind, driver: driver.clone(), after, limit: fewest };
+            let width = reader.width(&scan)?;
+            if width < fewest {
+                (fewest, found) = (width, Some(driver));
+            }
+        }
+        if let Some(driver) = found {
+            return Ok(driver.clone());
+        }
+    }
+    Ok(drivers.pop().unwrap_or(Driver::All))
 }
 
-/// The first filter of a parameter that has no modifier.
-fn plain<'q>(query: &'q Query, name: &str) -> Option<&'q Filter> {
-    query.filters.iter().find(|filter| filter.parameter.name == name && filter.modifier.is_none())
+/// What leads to everything that a filter of this kind matches, if an index does.
+fn driver(reader: &Reader, kind: &str, filter: &Filter) -> Result<Option<Driver>, StoreError> {
+    let (name, modifier) = (filter.parameter.name, filter.modifier.as_deref());
+    Ok(match (name, modifier) {
+        ("_id", None) => Some(Driver::Ids(ids(filter))),
+        ("identifier", None) => {
+            // `system|` alone names no value to look up.
+            let wanted: Option<Vec<Identifier>> = alternatives(&filter.value).into_iter().map(identifier).collect();
+            match wanted {
+                Some(wanted) if kind == "Patient" => Some(Driver::Ids(records_of(reader, &wanted)?)),
+                Some(wanted) => Some(Driver::Identifiers(wanted.into_iter().map(|one| one.value).collect())),
+                None => None,
+            }
+        }
+        ("patient" | "subject", None | Some("Patient")) => Some(Driver::Records(ids(filter))),
+        // What is equal starts so, too.
+        ("family" | "given", None | Some("exact")) if kind == "Patient" => {
+            let mut values = alternatives(&filter.value);
+            let value = values.pop().filter(|parts| values.is_empty() && parts.len() == 1);
+            value.and_then(|mut parts| parts.pop()).map(|value| starting(name, fold(&value)))
+        }
+        _ => None,
+    })
 }
 
-/// A list of alternatives; none leads to nothing. Reading the query has refused longer ones than a statement can take.
-fn some<T>(all: Vec<T>, make: fn(Vec<T>) -> Driver) -> Option<Driver> {
-    (!all.is_empty()).then(|| make(all))
+/// Patients with a search term that starts with `value`.
+fn starting(name: &'static str, value: String) -> Driver {
+    let last = format!("{value}{LAST}");
+    Driver::Term(name, value, last)
 }
+
+/// Behind every text that starts with what is before it.
+const LAST: char = '\u{10ffff}';
 
 fn ids(filter: &Filter) -> Vec<ResourceId> {
     filter.value.split(',').take(ALTERNATIVES_MAX).filter_map(reference_id).collect()
@@ -108,20 +131,25 @@ fn records_of(reader: &Reader, wanted: &[Identifier]) -> Result<Vec<ResourceId>,
     Ok(records)
 }
 
-/// A search term of Patients that everything the filter matches has.
-fn term(filter: &Filter) -> Option<(&'static str, String)> {
-    let mut values = alternatives(&filter.value);
-    let value = values.pop().filter(|parts| values.is_empty() && parts.len() == 1)?.pop()?;
-    match (filter.parameter.name, filter.modifier.as_deref()) {
-        // What is equal starts so, too.
-        ("family", None | Some("exact")) => Some(("family", fold(&value))),
-        ("given", None | Some("exact")) => Some(("given", fold(&value))),
-        ("birthdate", None) => {
-            let date = value.strip_prefix("eq").unwrap_or(&value);
-            date.starts_with(|c: char| c.is_ascii_digit()).then(|| ("birthdate", date.to_owned()))
+/// The dates of birth, as text, of everything that matches all filters by `birthdate`. A date may be stored as its year
+/// alone, which stands before all days of it.
+fn born(query: &Query) -> Option<Driver> {
+    let filters = query.filters.iter().filter(|one| one.parameter.name == "birthdate" && one.modifier.is_none());
+    let ranges = filters.filter_map(|filter| {
+        let (prefix, ..) = dated(&filter.value)?;
+        let date = &filter.value[prefix.len()..];
+        // With a time it may be another day of ours.
+        let year = date.get(..4).filter(|_| date.len() <= 10)?;
+        let last = format!("{date}{LAST}");
+        match prefix {
+            "" | "eq" => Some((date.to_owned(), last)),
+            "ge" | "gt" | "sa" => Some((year.to_owned(), LAST.to_string())),
+            "le" | "lt" | "eb" => Some((String::new(), last)),
+            _ => None,
         }
-        _ => None,
-    }
+    });
+    let range = ranges.reduce(|(from, to), (later, earlier)| (from.max(later), to.min(earlier)));
+    range.map(|(from, to)| Driver::Term("birthdate", from, to))
 }
 
 /// A range of µs that everything touches which matches all date filters of one parameter; each of them alone must let

@@ -9,9 +9,11 @@ use super::STORED_TYPES;
 const DATE: &str = "2026-11-24";
 
 /// What the lists of a CapabilityStatement have no place for.
-const REST: &str = "Read only. Results are paged by _count and next links. What is filed of a patient is also searched by \
-    patient.identifier or patient:identifier (subject likewise), as value or system|value. Parameters that are not listed \
-    are refused, or left out of the search and of its self link when the client prefers handling=lenient.";
+const REST: &str = "Read only. Results are paged by _count and next links; a page may be short or empty while there is a \
+    next link. A total is given when all is on one page, and by _total=accurate, _summary=count and _count=0. What is filed \
+    of a patient is also searched by patient.identifier or patient:identifier (subject likewise), as value or system|value. \
+    Parameters that are not listed are refused, or left out of the search and of its self link when the client prefers \
+    handling=lenient.";
 
 fn coded(items: impl IntoIterator<Item = &'static str>) -> Json {
     Json::Array(items.into_iter().map(|code| Json::object([("code", Json::string(code))])).collect())

@@ -9,6 +9,7 @@ mod driver;
 mod everything;
 mod metadata;
 mod outcome;
+mod pairs;
 mod query;
 mod resource;
 mod search;
@@ -17,8 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
@@ -30,22 +30,20 @@ use super::App;
 use crate::store::Reader;
 use accept::accepts_fhir;
 use outcome::{FHIR_JSON, Failure};
+use pairs::Pairs;
 
 /// Resource types served from the store, in the order `$everything` gives them.
 const STORED_TYPES: [&str; 7] =
     ["Patient", "CareTeam", "Appointment", "Encounter", "DiagnosticReport", "Observation", "DocumentReference"];
 /// A page ends before it grows past this, in bytes.
 const PAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// A form of `_search` that is longer is refused, in bytes; as long as an address may be.
-const FORM_BYTES_MAX: usize = 64 * 1024 - 512;
+/// A form of `_search` that is longer is refused, in bytes; about as long as an address may be.
+const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// A type that is served from the store, by its name.
 fn stored_type(name: &str) -> Option<&'static str> {
     STORED_TYPES.into_iter().find(|served| *served == name)
 }
-
-type Pairs = Vec<(String, String)>;
-type GivenQuery = Result<Query<Pairs>, QueryRejection>;
 
 pub(super) fn routes() -> Router<Arc<App>> {
     let only_get = |get: MethodRouter<Arc<App>>| get.fallback(method_not_allowed);
@@ -139,8 +137,8 @@ fn base(headers: &HeaderMap, environment: &str) -> String {
     format!("http://{host}/{environment}/fhir")
 }
 
-fn pairs_of(query: GivenQuery) -> Result<Pairs, Failure> {
-    query.map(|Query(pairs)| pairs).map_err(|_| Failure::invalid("the query cannot be read; check its encoding"))
+fn pairs_of(RawQuery(query): RawQuery) -> Result<Pairs, Failure> {
+    pairs::read(&[query.unwrap_or_default().as_bytes()])
 }
 
 fn answer(json: Vec<u8>) -> Response {
@@ -153,7 +151,7 @@ async fn metadata(
     State(app): State<Arc<App>>,
     Path(environment): Path<String>,
     headers: HeaderMap,
-    query: GivenQuery,
+    query: RawQuery,
 ) -> Result<Response, Failure> {
     let call = Call::new(app, &environment, &headers)?;
     accepts_fhir(&headers, &pairs_of(query)?)?;
@@ -164,7 +162,7 @@ async fn search_get(
     State(app): State<Arc<App>>,
     Path((environment, kind)): Path<(String, String)>,
     headers: HeaderMap,
-    query: GivenQuery,
+    query: RawQuery,
 ) -> Result<Response, Failure> {
     search(app, &environment, kind, &headers, pairs_of(query)?).await
 }
@@ -173,11 +171,10 @@ async fn search_post(
     State(app): State<Arc<App>>,
     Path((environment, kind)): Path<(String, String)>,
     headers: HeaderMap,
-    query: GivenQuery,
+    RawQuery(query): RawQuery,
     body: Bytes,
 ) -> Result<Response, Failure> {
-    let mut pairs = pairs_of(query)?;
-    pairs.extend(form(&headers, &body)?);
+    let pairs = pairs::read(&[query.unwrap_or_default().as_bytes(), form(&headers, &body)?])?;
     search(app, &environment, kind, &headers, pairs).await
 }
 
@@ -196,40 +193,22 @@ async fn search(
     call.answer(move |call| Ok(answer(search::run(call, &kind, &mut pairs, lenient)?))).await
 }
 
-/// The parameters of a form. What cannot be read is refused: a search without its filters shows the wrong data.
-fn form(headers: &HeaderMap, body: &[u8]) -> Result<Pairs, Failure> {
-    if body.is_empty() {
-        return Ok(Pairs::new());
-    }
+/// The parameters of a form, encoded. What is none is refused: a search without its filters shows the wrong data.
+fn form<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<&'b [u8], Failure> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        let text = "_search takes a form: Content-Type application/x-www-form-urlencoded";
-        return Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", text));
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if body.is_empty() || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Ok(body.trim_ascii());
     }
-    // As the query of an address, in which some bytes of a form may not stand as they are.
-    let mut address = String::with_capacity(body.len() + 16);
-    address.push_str("/?");
-    for byte in body.trim_ascii() {
-        match byte {
-            b' ' => address.push('+'),
-            b'"' | b'#' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
-                address.push_str(&format!("%{byte:02X}"))
-            }
-            byte if byte.is_ascii_graphic() => address.push(char::from(*byte)),
-            byte => address.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    let uri: Uri = address.parse().map_err(|_| {
-        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", "the form is too long; ask for less at a time")
-    })?;
-    pairs_of(Query::try_from_uri(&uri))
+    let text = "_search takes a form: Content-Type application/x-www-form-urlencoded";
+    Err(Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported", text))
 }
 
 async fn read(
     State(app): State<Arc<App>>,
     Path((environment, kind, id)): Path<(String, String, String)>,
     headers: HeaderMap,
-    query: GivenQuery,
+    query: RawQuery,
 ) -> Result<Response, Failure> {
     let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     if kind == "Binary" {
@@ -243,7 +222,7 @@ async fn operation(
     State(app): State<Arc<App>>,
     Path((environment, kind, id, operation)): Path<(String, String, String, String)>,
     headers: HeaderMap,
-    query: GivenQuery,
+    query: RawQuery,
 ) -> Result<Response, Failure> {
     let (call, pairs) = (Call::new(app, &environment, &headers)?, pairs_of(query)?);
     accepts_fhir(&headers, &pairs)?;
@@ -263,7 +242,7 @@ async fn version(
     State(app): State<Arc<App>>,
     Path((environment, kind, id, version)): Path<(String, String, String, String)>,
     headers: HeaderMap,
-    query: GivenQuery,
+    query: RawQuery,
 ) -> Result<Response, Failure> {
     let call = Call::new(app, &environment, &headers)?;
     accepts_fhir(&headers, &pairs_of(query)?)?;

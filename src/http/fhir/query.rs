@@ -3,8 +3,8 @@
 //! A parameter that is not known is refused: a filter that is silently ignored shows the wrong data. Never reads a store.
 
 use axum::http::StatusCode;
-use fairway_core::fhir::Json;
 use fairway_core::fhir::search::{ALTERNATIVES_MAX, SearchKind, SearchParameter, matches, parameter, parameters};
+use fairway_core::fhir::{Json, Kind, Primitive, r4};
 
 use super::Pairs;
 use super::outcome::Failure;
@@ -15,6 +15,8 @@ pub(super) const COUNT_MAX: usize = 1000;
 /// Parameters of one search, so that a candidate costs little.
 const PARAMETERS_MAX: usize = 64;
 
+/// The code system of `true` and `false`.
+const BOOLEANS: &str = "http://terminology.hl7.org/CodeSystem/special-values";
 const LAST_UPDATED: SearchParameter =
     SearchParameter { name: "_lastUpdated", kind: SearchKind::Date, paths: &["meta.lastUpdated"], target: None };
 const ID: SearchParameter = SearchParameter { name: "_id", kind: SearchKind::Token, paths: &["id"], target: None };
@@ -27,6 +29,7 @@ pub(super) struct Query {
     pub(super) includes: Vec<Include>,
     pub(super) count: usize,
     pub(super) only_count: bool,
+    pub(super) total: Total,
     pub(super) after: i64,
 }
 
@@ -41,6 +44,17 @@ pub(super) struct Filter {
 pub(super) struct Identifier {
     pub(super) system: Option<String>,
     pub(super) value: String,
+}
+
+/// What total an answer has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Total {
+    /// None, unless all is on one page.
+    OfOnePage,
+    /// That of all pages, unless it is too costly.
+    Estimate,
+    /// That of all pages.
+    Accurate,
 }
 
 /// What `_include` adds.
@@ -61,6 +75,7 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
         includes: Vec::new(),
         count: COUNT_DEFAULT,
         only_count: false,
+        total: Total::OfOnePage,
         after: 0,
     };
     for (name, value) in pairs {
@@ -76,12 +91,19 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
                 "false" => {}
                 _ => return Err(Failure::invalid("_summary can be count or false")),
             },
-            ("_total", None) if matches!(value.as_str(), "none" | "estimate" | "accurate") => {}
+            ("_total", None) => {
+                query.total = match value.as_str() {
+                    "none" => Total::OfOnePage,
+                    "estimate" => Total::Estimate,
+                    "accurate" => Total::Accurate,
+                    _ => return Err(Failure::invalid("_total can be none, estimate or accurate")),
+                };
+            }
             ("_cursor", None) => query.after = cursor(value)?,
             ("_include", None) if parameter(kind, "patient").is_some() => query.includes.push(include(kind, value)?),
-            ("_id", _) => query.filters.push(filter(&ID, modifier, value, base)?),
+            ("_id", _) => query.filters.push(filter(kind, &ID, modifier, value, base)?),
             ("_lastUpdated", _) if kind != "Organization" => {
-                query.filters.push(filter(&LAST_UPDATED, modifier, value, base)?);
+                query.filters.push(filter(kind, &LAST_UPDATED, modifier, value, base)?);
             }
             ("patient.identifier" | "subject.identifier", None)
             | ("patient" | "subject", Some("identifier" | "Patient.identifier"))
@@ -91,9 +113,12 @@ pub(super) fn read(kind: &'static str, pairs: &[(String, String)], base: &str) -
             }
             _ => {
                 let known = parameter(kind, plain).ok_or_else(|| unknown(kind))?;
-                query.filters.push(filter(known, modifier, value, base)?);
+                query.filters.push(filter(kind, known, modifier, value, base)?);
             }
         }
+    }
+    if query.only_count {
+        query.total = Total::Accurate;
     }
     Ok(query)
 }
@@ -120,7 +145,7 @@ pub(super) fn cursor(value: &str) -> Result<i64, Failure> {
 }
 
 fn unknown(kind: &str) -> Failure {
-    let mut known = vec!["_id", "_count", "_summary=count"];
+    let mut known = vec!["_id", "_count", "_total", "_summary=count"];
     if kind != "Organization" {
         known.push("_lastUpdated");
     }
@@ -134,6 +159,7 @@ fn unknown(kind: &str) -> Failure {
 
 /// A filter whose value and modifier are right, whatever resources there are.
 fn filter(
+    kind: &str,
     parameter: &'static SearchParameter,
     modifier: Option<&str>,
     value: &str,
@@ -148,7 +174,36 @@ fn filter(
     }
     let nothing = Json::object([("resourceType", Json::string("Basic"))]);
     matches(parameter, &nothing, &value, modifier).map_err(|error| Failure::invalid(error.to_string()))?;
+    if parameter.kind == SearchKind::Token && matches!(modifier, None | Some("not")) {
+        systems_fit(kind, parameter, &value)?;
+    }
     Ok(Filter { parameter, modifier: modifier.map(str::to_owned), value })
+}
+
+/// A code or boolean is stored without its system, which follows from the element: a value with another one means
+/// something else and is refused.
+fn systems_fit(kind: &str, parameter: &SearchParameter, value: &str) -> Result<(), Failure> {
+    let mut known: Vec<&str> = Vec::new();
+    for path in parameter.paths {
+        let element = r4().resolve(kind, path).ok().and_then(|elements| elements.last().copied());
+        match element.map(|element| (element.kind(), element.value_set())) {
+            Some((Kind::Primitive(_), Some(set))) => known.extend(set.systems().iter().map(|(system, _)| *system)),
+            Some((Kind::Primitive(Primitive::Boolean), None)) => known.push(BOOLEANS),
+            // The system of other codes follows from nothing that is known here.
+            Some((Kind::Primitive(Primitive::Code), None)) => return Ok(()),
+            Some((Kind::Primitive(_), None)) => {}
+            Some((Kind::Complex(_) | Kind::Resource, _)) | None => return Ok(()),
+        }
+    }
+    let fits = |parts: &Vec<String>| match &parts[..] {
+        [system, _] => system.is_empty() || known.contains(&system.as_str()),
+        _ => true,
+    };
+    if alternatives(value).iter().all(fits) {
+        return Ok(());
+    }
+    let text = format!("`{}` has no values of that system; leave the system out", parameter.name);
+    Err(Failure::invalid(text))
 }
 
 fn include(kind: &str, value: &str) -> Result<Include, Failure> {

@@ -11,15 +11,19 @@ use fairway_core::fhir::search::matches;
 use fairway_core::record::ResourceId;
 
 use super::bundle::{Entries, bundle};
-use super::driver::candidates;
+use super::driver::{Candidates, candidates};
 use super::outcome::Failure;
-use super::query::{Include, Query, drop_unknown, read};
+use super::query::{Include, Query, Total, drop_unknown, read};
 use super::resource::{organizations, render, unserved};
 use super::{Call, PAGE_BYTES_MAX, Pairs, reference_id, stored_type};
-use crate::store::{Scan, Stored};
+use crate::store::{Driver, Found, Scan, Stored};
 
-/// Candidates looked at for one page; a search that needs more must be narrowed.
-pub(super) const EXAMINED_MAX: usize = 50_000;
+/// Candidates looked at for one page, which ends there and has a next link; so a page may be short, or empty.
+const EXAMINED_MAX: usize = 50_000;
+/// Candidates looked at for a total; a search that has more is given none.
+const COUNTED_MAX: usize = 1_000_000;
+/// Resources of a type that are counted for a total when nothing is to be looked at in them.
+const WHOLE_MAX: usize = 20_000_000;
 
 /// Answers a search. What is not known is refused unless the client is `lenient`.
 pub(super) fn run(call: &Call, kind: &str, pairs: &mut Pairs, lenient: bool) -> Result<Vec<u8>, Failure> {
@@ -32,8 +36,20 @@ pub(super) fn run(call: &Call, kind: &str, pairs: &mut Pairs, lenient: bool) -> 
         return search_organizations(call, pairs);
     }
     let query = read(kind, pairs, &call.base)?;
-    let mut page = collect(call, kind, &query)?;
-    let total = (query.after == 0 && page.next.is_none()).then_some(page.count);
+    let mut page = if query.only_count { Page::default() } else { collect(call, kind, &query)? };
+    let is_whole = !query.only_count && query.after == 0 && page.next.is_none();
+    let total = match query.total {
+        _ if is_whole => Some(page.entries.count),
+        Total::OfOnePage => None,
+        Total::Estimate => count(call, kind, &query)?,
+        Total::Accurate => {
+            let advice = format!(
+                "a total takes {COUNTED_MAX} candidates at most: narrow the search, or follow its pages without \
+                 _summary=count, _count=0 and _total=accurate"
+            );
+            Some(count(call, kind, &query)?.ok_or_else(|| too_costly(&advice))?)
+        }
+    };
     include(call, &mut page)?;
     Ok(bundle(call, "searchset", kind, pairs, total, page.next, page.entries))
 }
@@ -46,49 +62,68 @@ struct Page {
     seen: HashSet<ResourceId>,
     /// What `_include` asks for.
     wanted: Vec<(&'static str, ResourceId)>,
-    /// Matches, also those that are only counted.
-    count: usize,
     /// Cursor of the next page.
     next: Option<i64>,
 }
 
 fn collect(call: &Call, kind: &'static str, query: &Query) -> Result<Page, Failure> {
     let mut page = Page::default();
-    let found = candidates(&call.reader, kind, query)?;
-    let Some(driver) = found.driver else { return Ok(page) };
-    let (mut after, mut examined, mut failure) = (query.after, 0, None);
-    let scan = Scan { resource_type: kind, driver, after, limit: EXAMINED_MAX + 1 };
-    call.reader.visit(&scan, |candidate| {
-        examined += 1;
-        if examined > EXAMINED_MAX {
-            failure = Some(too_costly("narrow the search by patient, identifier, _id, date or _lastUpdated"));
+    let (mut examined, mut after) = (0, query.after);
+    visit(call, kind, query, query.after, EXAMINED_MAX + 1, |candidate, matched| {
+        let full = page.entries.count >= query.count || page.entries.len() >= PAGE_BYTES_MAX;
+        if examined == EXAMINED_MAX || full && matched.is_some() {
+            page.next = Some(after);
             return ControlFlow::Break(());
         }
-        let json = render(&candidate.stored);
-        let filed =
-            found.records.as_ref().is_none_or(|records| records.binary_search(&candidate.stored.record).is_ok());
-        match fits(query, &json) {
-            Err(refused) => {
-                failure = Some(refused);
-                return ControlFlow::Break(());
-            }
-            Ok(fits) if !(fits && filed) => {}
-            Ok(_) if query.only_count => page.count += 1,
-            Ok(_) => {
-                if page.entries.count >= query.count || page.entries.len() >= PAGE_BYTES_MAX {
-                    page.next = Some(after);
-                    return ControlFlow::Break(());
-                }
-                page.count += 1;
-                page.seen.insert(candidate.stored.id);
-                page.wanted.extend(query.includes.iter().flat_map(|one| referred(*one, &candidate.stored)));
-                page.entries.found(call, json, "match");
-            }
+        if let Some(json) = matched {
+            page.seen.insert(candidate.stored.id);
+            page.wanted.extend(query.includes.iter().flat_map(|one| referred(*one, &candidate.stored)));
+            page.entries.found(call, json, "match");
         }
-        after = candidate.cursor;
+        (examined, after) = (examined + 1, candidate.cursor);
         ControlFlow::Continue(())
     })?;
-    failure.map_or(Ok(page), Err)
+    Ok(page)
+}
+
+/// How many resources match on all pages; none when that is too much to look at.
+fn count(call: &Call, kind: &'static str, query: &Query) -> Result<Option<usize>, Failure> {
+    if query.filters.is_empty() && query.patients.is_empty() {
+        let scan = Scan { resource_type: kind, driver: Driver::All, after: 0, limit: WHOLE_MAX + 1 };
+        return Ok(Some(call.reader.width(&scan)?).filter(|count| *count <= WHOLE_MAX));
+    }
+    let (mut examined, mut count) = (0, 0);
+    visit(call, kind, query, 0, COUNTED_MAX + 1, |_, matched| {
+        examined += 1;
+        count += usize::from(matched.is_some());
+        ControlFlow::Continue(())
+    })?;
+    Ok((examined <= COUNTED_MAX).then_some(count))
+}
+
+/// Gives the candidates behind a cursor, in order, each with the resource it is when it matches.
+fn visit(
+    call: &Call,
+    kind: &'static str,
+    query: &Query,
+    after: i64,
+    limit: usize,
+    mut each: impl FnMut(Found, Option<Json>) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    let Candidates { driver, records } = candidates(&call.reader, kind, query, after)?;
+    let mut failure = None;
+    call.reader.visit(&Scan { resource_type: kind, driver, after, limit }, |candidate| {
+        let json = render(&candidate.stored);
+        let filed = records.as_ref().is_none_or(|records| records.binary_search(&candidate.stored.record).is_ok());
+        match fits(query, &json) {
+            Ok(fits) => each(candidate, (fits && filed).then_some(json)),
+            Err(refused) => {
+                failure = Some(refused);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failure.map_or(Ok(()), Err)
 }
 
 fn too_costly(advice: &str) -> Failure {
@@ -151,6 +186,6 @@ fn search_organizations(call: &Call, pairs: &Pairs) -> Result<Vec<u8>, Failure> 
     found.into_iter().skip(after).take(shown).for_each(|json| entries.found(call, json, "match"));
     let end = after.saturating_add(entries.count);
     let next = if query.only_count || end >= total { None } else { i64::try_from(end).ok() };
-    let total = (after == 0 && next.is_none()).then_some(total);
+    let total = (query.total != Total::OfOnePage || after == 0 && next.is_none()).then_some(total);
     Ok(bundle(call, "searchset", "Organization", pairs, total, next, entries))
 }

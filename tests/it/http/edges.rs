@@ -53,9 +53,21 @@ fn filters_are_never_ignored() {
         "Patient?_include=*:patient".to_owned(),
         "Appointment?_include=Appointment:subject".to_owned(),
         "Appointment?_include=Appointment:patient:Group".to_owned(),
+        "Patient?_count=1&_count=2".to_owned(),
+        "Patient?_total=exact".to_owned(),
+        "Patient?family=%ff".to_owned(),
+        "Patient?family=%zz".to_owned(),
+        "Patient?family=100%".to_owned(),
+        "Patient?gender=http://x|female".to_owned(),
+        "Patient?gender:not=female,http://x|male".to_owned(),
+        "Patient?active=http://x|true".to_owned(),
+        "Patient?_id=http://x|1".to_owned(),
+        "Appointment?status=http://x|booked".to_owned(),
     ] {
         assert_eq!(refusal(&get(&process, &format!("/sandbox/fhir/{path}"))).0, 400, "{path}");
     }
+    let twice = request(process.http, "POST", "/sandbox/fhir/Patient/_search?_count=1", FORM, "_count=2");
+    assert_eq!(refusal(&twice).0, 400);
     // Also where no resource is there that would show the fault.
     for path in ["Patient?birthdate=yesterday", "Patient?family=", "Patient?family:above=x", "Encounter?date=zz2020"] {
         assert_eq!(refusal(&get(&process, &format!("/production/fhir/{path}"))).0, 400, "{path}");
@@ -82,6 +94,10 @@ fn unusual_values_are_found() {
     assert_eq!(found("Patient?family:exact=M%C3%BCller"), 1);
     assert_eq!(found("Patient?family=mull,xyz"), 2);
     assert_eq!(found("Patient?family=m%5C%5Cull"), 0);
+    assert_eq!(found("Patient?gender=http://hl7.org/fhir/administrative-gender|female"), 1);
+    assert_eq!(found("Patient?gender=|female"), 1);
+    assert_eq!(found("Appointment?status=http://hl7.org/fhir/appointmentstatus|booked"), 2);
+    assert_eq!(found("Encounter?class=http://terminology.hl7.org/CodeSystem/v3-ActCode|IMP"), 1);
     assert_eq!(found("Patient?birthdate=1980"), 1);
     assert_eq!(found("Patient?birthdate=eq1980-02-29"), 1);
     assert_eq!(found("Patient?birthdate=ge1970&birthdate=lt1980"), 1);
@@ -122,7 +138,9 @@ fn a_lenient_client_gets_what_is_known_and_is_told() {
     assert_eq!(names(&ask("POST", "Patient/_search", &lenient, query).json()).len(), 1);
     assert_eq!(refusal(&ask("GET", &format!("Patient?{query}"), "handling=strict", "")).0, 400);
     // What is known and wrong is refused all the same.
-    for path in ["Patient?birthdate=yesterday", "Patient?family:foo=x", "Patient?_count=many"] {
+    for path in
+        ["Patient?birthdate=yesterday", "Patient?family:foo=x", "Patient?_count=many", "Patient?_count=1&_count=2"]
+    {
         assert_eq!(refusal(&ask("GET", path, "handling=lenient", "")).0, 400, "{path}");
     }
     assert!(names(&ask("GET", "Organization?_sort=name", "handling=lenient", "").json()).len() >= 3);

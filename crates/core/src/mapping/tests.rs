@@ -50,6 +50,7 @@ fn problems(text: &str) -> Vec<String> {
 fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
     let row = |row: &str| problems(&format!("[rows]\npatient = [\n  {row},\n]\n"));
     assert_eq!(row(r#"{ to = "birthDate", from = "PID-7.1", as = "date" }"#), Vec::<String>::new());
+    assert!(row(r#"{ to = "birthDate.foo", from = "PID-7.1" }"#)[0].contains("end the path before it"));
     for (given, expected) in [
         (
             r#"{ to = "birthDat", from = "PID-7.1" }"#,

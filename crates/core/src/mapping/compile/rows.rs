@@ -297,7 +297,11 @@ impl Compiler<'_> {
                             .type_named(error.in_type)
                             .map(|kind: &Type| kind.elements().iter().map(|element| element.name()).collect())
                             .unwrap_or_default();
-                        self.problems.hint(place, message, format!("it has: {}", known.join(", ")));
+                        let hint = match known[..] {
+                            [] => "it is a plain value without parts: end the path before it".to_owned(),
+                            _ => format!("it has: {}", known.join(", ")),
+                        };
+                        self.problems.hint(place, message, hint);
                     }
                 }
                 return None;
