@@ -5,9 +5,9 @@
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd};
 use fairway_core::hl7v2::{
-    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseOptions, Path, Precision, Separators, Structure,
-    Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, answers_unparsed, escape, fhir_instant_from_micros, soap,
-    soap::SoapVersion, split_batch, unescape,
+    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseErrorKind, ParseOptions, Path, Precision,
+    Separators, Structure, Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, answers_unparsed, escape,
+    fhir_instant_from_micros, soap, soap::SoapVersion, split_batch, unescape,
 };
 
 /// The first line and what follows it.
@@ -89,6 +89,8 @@ pub(crate) fn parse(input: &[u8]) {
         assert!(bytes[at..from].iter().all(|b| b" \t\r\n".contains(b)), "only blanks between segments");
         at = from + segment.raw().len();
         let header = u16::from(matches!(segment.name(), "MSH" | "FHS" | "BHS"));
+        let name = segment.field(0).raw();
+        assert!(segment.name() == "???" || name.trim_ascii_end() == segment.name().as_bytes(), "text behind a name");
         let pieces = (0..=segment.field_count()).filter(|n| header == 0 || *n != 1).map(|n| segment.field(n).raw());
         assert_eq!(pieces.collect::<Vec<_>>().join(&separators.field), segment.raw());
         for field in segment.fields().skip(usize::from(header) * 2) {
@@ -272,54 +274,134 @@ pub(crate) fn charset(input: &[u8]) {
     assert_eq!(lost(&text), sent, "no character is given up");
 }
 
-/// Messages are cut at their MSH lines and keep every byte of theirs: between them stand blank lines, framing and
-/// envelopes alone. A message is its own only message.
+/// Every byte is in a message, but for blanks, framing and whole lines of an envelope between them. A message is its own
+/// only message, and holds no other as the reader sees it. What was sent in UTF-16 is cut where its UTF-8 is.
 pub(crate) fn batch(input: &[u8]) {
     let batch = Bytes::copy_from_slice(input);
     let messages: Vec<Bytes> = split_batch(batch.clone()).collect();
+    if let Some(little) = is_utf16(input) {
+        let text = text_of_utf16(input, little);
+        // A half at the end of half a pair is one lost character or two.
+        let end = |text: &str| text.trim_end_matches('\u{FFFD}').to_owned();
+        let texts = messages.iter().map(|message| end(&text_of_utf16(message, little)));
+        return assert!(texts.eq(split_batch(text.into()).map(|text| end(&String::from_utf8_lossy(&text)))));
+    }
     let mut at = 0;
-    for (n, message) in messages.iter().enumerate() {
+    for message in &messages {
         let from = offset(message, &batch);
-        between(&batch[at..from], n == 0);
+        between(&batch[at..from]);
         at = from + message.len();
         let whole = message.ends_with(b"\r") || message.ends_with(b"\n") || batch.get(at).is_none_or(|&b| b == 0x1C);
         assert!(whole, "the last line is kept to its end");
-        assert!(message.starts_with(b"MSH"));
-        assert!(split_batch(message.clone()).eq([message.clone()]));
+        alone(message);
     }
-    between(&batch[at..], messages.is_empty());
+    between(&batch[at..]);
 }
 
-/// What stands before, between and behind messages: nothing but blanks and framing, up to an envelope's line.
-fn between(bytes: &[u8], first: bool) {
+/// Whether this begins as UTF-16 does, and then whether as little-endian.
+fn is_utf16(bytes: &[u8]) -> Option<bool> {
+    match bytes {
+        [0xFF, 0xFE, ..] | [b'M', 0, b'S', 0, ..] | [b'F' | b'B', 0, b'H', 0, ..] => Some(true),
+        [0xFE, 0xFF, ..] | [0, b'M', 0, b'S', ..] | [0, b'F' | b'B', 0, b'H', ..] => Some(false),
+        _ => None,
+    }
+}
+
+fn text_of_utf16(bytes: &[u8], little: bool) -> String {
+    let units = bytes.chunks(2).map(|pair| match pair {
+        [one, two] if little => u16::from_le_bytes([*one, *two]),
+        [one, two] => u16::from_be_bytes([*one, *two]),
+        // Half a unit is no character.
+        _ => 0xD800,
+    });
+    let text: String = char::decode_utf16(units).map(|unit| unit.unwrap_or('\u{FFFD}')).collect();
+    text.strip_prefix('\u{FEFF}').map(str::to_owned).unwrap_or(text)
+}
+
+/// What stands between messages: nothing but blanks and framing, and lines of an envelope.
+fn between(bytes: &[u8]) {
     for line in bytes.split(|&b| b == b'\r' || b == b'\n') {
-        let lead = line.iter().take_while(|&&b| b <= b' ' || b"\xEF\xBB\xBF".contains(&b)).count();
-        let line = &line[lead..];
-        let header = line.starts_with(b"MSH") && line.get(3).is_some_and(u8::is_ascii_punctuation);
-        assert!(!header, "a message is left out");
-        if !line.is_empty() && !first {
-            let envelope = [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| line.starts_with(*name));
-            assert!(envelope, "{:?} is left out", line.escape_ascii().to_string());
-            return;
+        let mut line = line;
+        while let Some(rest) =
+            line.strip_prefix(b"\xEF\xBB\xBF").or(line.split_first().filter(|l| *l.0 <= b' ').map(|l| l.1))
+        {
+            line = rest;
+        }
+        let named = [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| line.starts_with(*name));
+        let delimited = line.get(3).is_none_or(|b| b.is_ascii_punctuation());
+        let bare = line.get(3..).is_some_and(|rest| rest.iter().all(|b| *b <= b' '));
+        assert!(line.is_empty() || (named && (delimited || bare)), "{} is left out", line.escape_ascii());
+    }
+}
+
+/// A message that was cut out of a batch cannot be cut again, and the reader finds no other in it.
+fn alone(message: &Bytes) {
+    if !message.starts_with(b"MSH") {
+        return;
+    }
+    assert!(split_batch(message.clone()).eq([message.clone()]));
+    match Message::parse(message.clone(), &ParseOptions::default()) {
+        Err(error) if error.kind == ParseErrorKind::SecondHeader => {
+            let line = &message[error.offset..];
+            assert!(!line.get(3).is_some_and(u8::is_ascii_punctuation), "a message is in another one");
+        }
+        Err(_) => {}
+        // Behind its last segment the reader leaves more away.
+        Ok(read) if read.warnings().iter().any(|warning| warning.code == WarningCode::TrailingBytes) => {}
+        Ok(read) => {
+            for warning in read.warnings().iter().filter(|warning| warning.code == WarningCode::BatchEnvelope) {
+                assert!(!message[warning.offset..].starts_with(b"BTS"), "the end of a batch is in a message");
+            }
         }
     }
 }
 
-/// A batch with its envelope: no line of content is left out, and the answer carries every answer.
+/// A batch with its envelope: its messages are those of the split, the answer carries every answer, and its envelope tells
+/// of as many as came.
 pub(crate) fn enveloped(input: &[u8]) {
     let whole = Bytes::copy_from_slice(input);
     let Some(batch) = Batch::read(whole.clone()) else { return };
     let messages: Vec<Bytes> = batch.messages().collect();
-    let mut at = 0;
-    for message in &messages {
-        let from = offset(message, &whole);
-        assert!(from >= at, "messages come in their order");
-        between(&whole[at..from], false);
-        at = from + message.len();
+    assert!(split_batch(whole.clone()).eq(messages.iter().cloned()));
+    if is_utf16(input).is_some() {
+        // And so is the answer.
+        return assert!(is_utf16(&batch.acknowledge(&[], || 0)).is_some());
     }
     let answers: Vec<Bytes> = (0..messages.len()).map(|n| Bytes::from(format!("MSH|{n}\r"))).collect();
     let answer = batch.acknowledge(&answers, || 0);
-    let carried = split_batch(Bytes::from(answer)).filter(|one| answers.contains(one)).count();
+    let (mut carried, mut batches, mut open) = (0, 0, None);
+    for line in answer.split(|&b| b == b'\r') {
+        let count = || -> usize {
+            std::str::from_utf8(line).unwrap()[4..]
+                .split(|c: char| !c.is_ascii_digit())
+                .next()
+                .unwrap()
+                .parse()
+                .unwrap()
+        };
+        match line.get(..3) {
+            Some(b"MSH") => {
+                assert_eq!(line, &answers[carried][..answers[carried].len() - 1], "in their order");
+                carried += 1;
+                batches += usize::from(open.is_none());
+                *open.get_or_insert(0) += 1;
+            }
+            Some(b"BHS") => {
+                batches += 1;
+                open = Some(0);
+            }
+            Some(b"BTS") => {
+                batches += usize::from(open.is_none());
+                assert_eq!(count(), open.take().unwrap_or(0), "messages of a batch");
+            }
+            Some(b"FHS") => (batches, open) = (0, None),
+            Some(b"FTS") => {
+                assert_eq!(count(), batches, "batches of a file");
+                (batches, open) = (0, None);
+            }
+            _ => assert!(line.is_empty(), "{}", line.escape_ascii()),
+        }
+    }
     assert_eq!(carried, messages.len());
     assert!(batch.findings().len() <= input.len());
 }

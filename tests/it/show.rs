@@ -132,6 +132,22 @@ fn findings_tell_place_and_fault() {
 }
 
 #[test]
+fn nothing_of_a_file_is_passed_over() {
+    let header = "MSH|^~\\&|A|B|||20240101||ORU^R01|1|P|2.4\r";
+    let (code, text) = of(format!("PID|1||9999\r{header}PID|1\r").as_bytes(), &[]);
+    assert_eq!(code, 1);
+    assert!(text.contains("PID|1||9999") && text.contains("does not start with MSH"), "{text}");
+    let (code, text) = of(format!("BHS|^~\\&|A\r{header}PID|1\rBTS|5\r").as_bytes(), &["--json"]);
+    assert_eq!(code, 1);
+    assert!(text.contains(r#""findings":[{"path":null,"text":"BTS-1 tells of 5 messages and 1 came"}]"#), "{text}");
+    // A line of a text is no envelope.
+    let report =
+        format!("{header}PID|1\rOBR|1\rOBX|1|TX|R||as per\nBTS guidelines\nMSH-2 lost\nNAD\nNo fracture seen.\r");
+    let (_, text) = of(report.as_bytes(), &[]);
+    assert!(text.contains("BTS guidelines") && text.contains("MSH-2 lost") && text.contains("No fracture"), "{text}");
+}
+
+#[test]
 fn paths_and_their_exit_codes() {
     let results = message("OBX|1|NM|a||5\rOBX|2|NM|b||6~7");
     let paths = |path: &str| {

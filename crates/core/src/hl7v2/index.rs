@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::charset::{Charset, Utf16, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
+use super::lines::{Begun, Lines};
 use super::scan::Delimiters;
 use super::separators::Separators;
 use super::switch::CodeSet;
@@ -112,13 +113,13 @@ impl MessageIndex {
         }
         let mut builder = Builder {
             bytes: &bytes[..end],
-            separators,
             options,
             segments: Vec::with_capacity(16),
             fields: Vec::with_capacity((end - start).min(1024) / 4),
             warnings,
             occurrences: BTreeMap::new(),
-            ends_in_cr: false,
+            field: separators.field,
+            lines: Lines::behind(separators.field, false),
         };
         builder.lines(start)?;
         let Builder { segments, fields, mut warnings, .. } = builder;
@@ -177,14 +178,13 @@ fn skip_trailing(bytes: &[u8], start: usize, warnings: &mut Vec<Warning>) -> usi
 
 struct Builder<'b> {
     bytes: &'b [u8],
-    separators: Separators,
     options: &'b ParseOptions,
     segments: Vec<SegmentIndex>,
     fields: Vec<u32>,
     warnings: Vec<Warning>,
     occurrences: BTreeMap<[u8; 3], u32>,
-    /// The header ends in CR or CR LF, so a lone LF later may be part of a text.
-    ends_in_cr: bool,
+    field: u8,
+    lines: Lines,
 }
 
 impl Builder<'_> {
@@ -198,8 +198,8 @@ impl Builder<'_> {
     /// Indexes every line from `start` on.
     fn lines(&mut self, start: usize) -> Result<(), ParseError> {
         let bytes = self.bytes;
-        let field = self.separators.field;
-        let mut open = self.open(start)?;
+        let field = self.field;
+        let mut open = self.open(start, Some(*b"MSH"))?;
         // Line ends and blanks before this place are dealt with; each is looked at once.
         let mut resume = start;
         for at in Delimiters::of(&bytes[start..], field) {
@@ -213,17 +213,21 @@ impl Builder<'_> {
             }
             let next = self.next_line(at);
             resume = next;
-            if self.wraps(&open, at, next) {
-                self.warn(WarningCode::WrappedLine, at);
-                continue;
-            }
+            let name = match self.line(at, next) {
+                Begun::Segment(name) => Some(name),
+                Begun::Unknown => None,
+                Begun::Text => {
+                    self.warn(WarningCode::WrappedLine, at);
+                    continue;
+                }
+            };
             self.report_gap(at, next);
             open.end = at as u32;
             self.segments.push(open);
             if next == bytes.len() {
                 return Ok(());
             }
-            open = self.open(next)?;
+            open = self.open(next, name)?;
         }
         open.end = bytes.len() as u32;
         self.warn(WarningCode::NoFinalTerminator, bytes.len());
@@ -266,57 +270,27 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether the line end at `at` stands inside a field, so that the line at `next` continues it:
-    /// the line is no segment and follows a lone LF where segments end in CR, or a segment made
-    /// of free text.
-    fn wraps(&mut self, open: &SegmentIndex, at: usize, next: usize) -> bool {
+    /// What begins at `next`, behind the line end at `at`.
+    fn line(&mut self, at: usize, next: usize) -> Begun {
         let lone_lf = self.bytes[at] == b'\n';
         if self.segments.is_empty() {
-            self.ends_in_cr = !lone_lf;
+            self.lines = Lines::behind(self.field, !lone_lf);
             if lone_lf || self.bytes.get(at + 1) == Some(&b'\n') {
                 self.warn(WarningCode::LineFeed, at);
             }
         }
-        let free_text = open.fields_count > 0 && matches!(&open.name, b"OBX" | b"NTE");
-        // Control characters are no text, and a name in small letters is a segment gone wrong.
-        let text = match self.bytes.get(next..) {
-            Some(&[a, b, c, d, ..]) if d == self.separators.field => {
-                a > b' ' && ![a, b, c].iter().all(u8::is_ascii_alphanumeric)
-            }
-            Some(&[first, ..]) => first > b' ',
-            _ => false,
-        };
-        text && (free_text || (lone_lf && self.ends_in_cr)) && !self.is_segment(next)
+        self.lines.pass(&self.bytes[next..], lone_lf)
     }
 
-    /// A segment's name is an upper-case letter and two letters or digits, then a field or the
-    /// line's end.
-    fn is_segment(&self, at: usize) -> bool {
-        let line = &self.bytes[at..];
-        let Some((&[first, second, third], rest)) = line.split_first_chunk::<3>() else {
-            return false;
-        };
-        let inner = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-        let named = first.is_ascii_uppercase() && inner(second) && inner(third);
-        named
-            && match rest.iter().find(|&&b| b != b' ' && b != b'\t') {
-                None | Some(b'\r' | b'\n') => true,
-                Some(_) => rest[0] == self.separators.field,
-            }
-    }
-
-    fn open(&mut self, at: usize) -> Result<SegmentIndex, ParseError> {
+    /// Opens the segment of this name, or a line that is none, that begins at `at`.
+    fn open(&mut self, at: usize, name: Option<[u8; 3]>) -> Result<SegmentIndex, ParseError> {
         if self.segments.len() >= self.options.segments_max {
             return Err(ParseError { kind: ParseErrorKind::TooManySegments, offset: at });
         }
-        let named = self.is_segment(at);
-        let name = match self.bytes.get(at..at + 3) {
-            Some(&[a, b, c]) if named => [a, b, c],
-            _ => {
-                self.warn(WarningCode::NotASegment, at);
-                *NOT_A_SEGMENT
-            }
-        };
+        if name.is_none() {
+            self.warn(WarningCode::NotASegment, at);
+        }
+        let name = name.unwrap_or(*NOT_A_SEGMENT);
         match &name {
             // Reading on would file one patient's results in another's record.
             b"MSH" if !self.segments.is_empty() => {
