@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::charset::{Charset, Utf16, utf16_to_utf8};
+use super::charset::{Charset, Seen, Utf16, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
 use super::lines::{Begun, Lines};
 use super::scan::Delimiters;
@@ -125,18 +125,17 @@ impl MessageIndex {
         let Builder { segments, fields, mut warnings, .. } = builder;
         let msh18 = msh18(&segments, &fields);
         let (declared, switchable) = declared(&bytes[msh18.clone()], msh18.start, &separators, &mut warnings);
+        let charset = match declared.unwrap_or(options.default_charset) {
+            // What is indexed is one byte wide, whatever the label.
+            Charset::Utf16 => Charset::Utf8,
+            other => other,
+        };
+        // Where the text switches from set to set, its bytes are of several, and the labels are believed.
+        let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
         let charset = match utf16.is_some() {
             true => Charset::Utf8,
-            false => {
-                let mut found = Vec::new();
-                let charset = settled(declared.unwrap_or(options.default_charset), &bytes, &mut found);
-                // Bytes of a set that the text switches to are not the first set's.
-                let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
-                if switchable.is_empty() || !(switches(b'C') || switches(b'M')) {
-                    warnings.extend(found);
-                }
-                charset
-            }
+            false if !switchable.is_empty() && (switches(b'C') || switches(b'M')) => charset,
+            false => settled(charset, &bytes, &mut warnings),
         };
         Ok(Self { bytes, separators, charset, utf16, switchable, segments, fields, warnings })
     }
@@ -336,7 +335,11 @@ fn declared(
     });
     let is_empty = |label: &str| matches!(label, "" | "\"\"");
     let first = labels.next().unwrap_or_default();
-    let set = Charset::from_msh18(first);
+    let set = match CodeSet::of_label(first) {
+        Some(CodeSet::OneByte(set)) => Some(set),
+        // None that a message can be written in without switching to it.
+        Some(CodeSet::Pairs(_)) | None => None,
+    };
     let mut unknown = set.is_none() && !is_empty(first);
     let mut switchable: Vec<CodeSet> = Vec::new();
     for label in labels.take(SWITCHABLE_MAX).filter(|label| !is_empty(label)) {
@@ -358,24 +361,21 @@ fn declared(
 
 /// The declared character set, corrected by what the bytes are.
 fn settled(declared: Charset, bytes: &[u8], warnings: &mut Vec<Warning>) -> Charset {
-    // What is indexed is one byte wide, whatever the label.
-    let declared = if declared == Charset::Utf16 { Charset::Utf8 } else { declared };
-    if bytes.is_ascii() {
-        return declared;
-    }
     let mut warn = |code, offset| warnings.push(Warning { code, offset });
-    match (declared, declared.seen_as_utf8(bytes).is_some()) {
-        (Charset::Utf8, true) => {}
-        (_, true) => {
+    match (declared, declared.seen(bytes)) {
+        (Charset::Utf8, Seen::Utf8) => {}
+        (_, Seen::Utf8) => {
             warn(WarningCode::MislabelledCharset, first_not_ascii(bytes));
             return Charset::Utf8;
         }
-        (Charset::Utf8 | Charset::Utf16, false) => {
+        (_, Seen::Either) => warn(WarningCode::AmbiguousCharset, first_not_ascii(bytes)),
+        (_, Seen::Labelled) if bytes.is_ascii() => {}
+        (Charset::Ascii, Seen::Labelled) => warn(WarningCode::InvalidCharacters, first_not_ascii(bytes)),
+        (Charset::Utf8 | Charset::Utf16, Seen::Labelled) => {
             let valid = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
             warn(WarningCode::InvalidCharacters, valid);
         }
-        (Charset::Ascii, false) => warn(WarningCode::InvalidCharacters, first_not_ascii(bytes)),
-        (Charset::Latin1 | Charset::Windows1252 | Charset::Iso8859(_), false) => {
+        (Charset::Latin1 | Charset::Windows1252 | Charset::Iso8859(_), Seen::Labelled) => {
             if let Some(offset) = declared.first_hole(bytes) {
                 warn(WarningCode::InvalidCharacters, offset);
             }

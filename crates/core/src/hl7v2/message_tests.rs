@@ -230,6 +230,15 @@ fn character_sets() {
     check("UNICODE UTF-8", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("ASCII", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
+    // Letters that are UTF-8 by chance, alone in their message.
+    check("8859/2", b"J\xd3\xacWIAK", "JÓŹWIAK", &[WarningCode::AmbiguousCharset]);
+    check("8859/4", b"\xd3\xaaNI\xd1\xa9", "ĶĒNIŅŠ", &[WarningCode::AmbiguousCharset]);
+    check("8859/15", b"KR\xc4\xb4", "KRÄŽ", &[WarningCode::AmbiguousCharset]);
+    check("8859/1", b"CAF\xc9\xbb", "CAFÉ»", &[WarningCode::AmbiguousCharset]);
+    check("8859/2", "Siân".as_bytes(), "Siân", &[WarningCode::MislabelledCharset]);
+    // One value decides nothing for itself.
+    check("8859/1", b"CAF\xc9\xbb Si\xe2n", "CAFÉ» Siân", &[]);
+    check("8859/1", b"CAF\xc9\xbb^\xe2", "CAFÉ»", &[]);
     check("KLINGON", b"Sian", "Sian", &[WarningCode::UnknownCharset]);
     check("8859/1~UNICODE UTF-8", b"Si\xE2n", "Siân", &[]);
     check("8859/1", b"\\XE9\\", "é", &[]);
