@@ -286,6 +286,9 @@ impl Builder<'_> {
         if self.segments.len() >= self.options.segments_max {
             return Err(ParseError { kind: ParseErrorKind::TooManySegments, offset: at });
         }
+        // The header of a batch with delimiters of its own has no fields here.
+        let ours = |b: &u8| *b == self.field || *b <= b' ';
+        let name = name.filter(|name| name == b"MSH" || self.bytes.get(at + 3).is_none_or(ours));
         if name.is_none() {
             self.warn(WarningCode::NotASegment, at);
         }

@@ -209,6 +209,7 @@ fn what_stands_around_the_message() {
     assert_eq!(codes(&message), [WarningCode::ByteOrderMark, WarningCode::LeadingBytes, WarningCode::TrailingBytes]);
     let trailer = with("PID|1\rBTS|1\r");
     assert_eq!(codes(&trailer), [WarningCode::BatchEnvelope]);
+    assert_eq!(names(&with("PID|1\rBHS#^~\\&#A\r")), ["MSH", "PID", "???"]);
 }
 
 #[test]
