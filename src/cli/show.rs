@@ -147,7 +147,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let found = match messages::read(&args.files, messages::Blank::Kept) {
         Ok(found) => found,
         Err((path, error)) => {
-            eprintln!("error: cannot read {}: {error}", path.display());
+            eprintln!("error: cannot read {}: {error}", page::shown(&path.to_string_lossy()));
             return Ok(WRONG_USE);
         }
     };
@@ -209,9 +209,12 @@ fn only<W: Write>(
             }
         }
         Wanted::Values(path) => {
-            for value in path.in_message(message) {
-                let Some(segment) = value.segment() else { continue };
-                let node = Node::of_value(segment, value, *version);
+            // The value is looked for in its repetition: from the segment on, each would cost as much as all before it.
+            let whole = Path { component: None, subcomponent: None, ..path.clone() };
+            for repetition in whole.in_message(message) {
+                let value = path.in_value(repetition);
+                let Some(segment) = value.segment().filter(|_| !value.is_empty()) else { continue };
+                let node = Node::of_value(segment, repetition, value, *version);
                 heading(page)?;
                 if json {
                     write!(page.out, "{about},")?;

@@ -125,7 +125,7 @@ impl fmt::Display for WarningCode {
             Self::NoFinalTerminator => "the last segment has no CR",
             Self::OddEncodingCharacters => "MSH-2 is not four or five different characters",
             Self::UnknownCharset => "MSH-18 names an unknown character set",
-            Self::MislabelledCharset => "the text is UTF-8, and read so, but MSH-18 says otherwise",
+            Self::MislabelledCharset => "the text is UTF-8 but MSH-18 says otherwise; it is read as UTF-8",
             Self::AmbiguousCharset => "the text could be UTF-8 by chance; it is read in the character set of MSH-18",
             Self::InvalidCharacters => "some bytes are not valid in the character set",
             Self::Utf16 => "the message is UTF-16",
