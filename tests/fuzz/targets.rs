@@ -5,8 +5,8 @@
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{DecodeError, Decoder, Event, FrameEnd};
 use fairway_core::hl7v2::{
-    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Message, ParseErrorKind, ParseOptions, Path, Precision,
-    Separators, Structure, Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, answers_unparsed, escape,
+    Ack, AckCode, AckStyle, Batch, Charset, ErrorCode, Index, Message, ParseErrorKind, ParseOptions, Path, Precision,
+    Repetition, Separators, Structure, Timestamp, WARNINGS_MAX, WarningCode, Zone, answers, answers_unparsed, escape,
     fhir_instant_from_micros, soap, soap::SoapVersion, split_batch, unescape,
 };
 
@@ -57,13 +57,27 @@ pub(crate) fn framing(stream: &[u8]) {
         if whole.1.is_some() {
             continue;
         }
-        let length = |event: &Event| match event {
-            Event::Frame { bytes, end: FrameEnd::Full | FrameEnd::Lf } => bytes.len() + 3,
-            Event::Frame { bytes, end: FrameEnd::NoCr } => bytes.len() + 2,
-            Event::Skipped { bytes, .. } => *bytes,
-            Event::Restarted { dropped: bytes } | Event::Unfinished { bytes } => bytes.len() + 1,
-        };
-        assert_eq!(whole.0.iter().map(length).sum::<usize>(), stream.len());
+        // Put together again they are the stream; what was skipped is taken from there.
+        let mut rest = stream;
+        for event in &whole.0 {
+            let (frame, end): (&[u8], &[u8]) = match event {
+                Event::Frame { bytes, end: FrameEnd::Full } => (bytes, b"\x1C\r"),
+                Event::Frame { bytes, end: FrameEnd::Lf } => (bytes, b"\x1C\n"),
+                Event::Frame { bytes, end: FrameEnd::NoCr } => (bytes, b"\x1C"),
+                Event::Restarted { dropped: bytes } | Event::Unfinished { bytes } => (bytes, b""),
+                Event::Skipped { bytes, .. } => {
+                    // A VT before another one, with blanks between them or not, opens nothing.
+                    let run = &rest[..(*bytes + 1).min(rest.len())];
+                    assert!(run.windows(2).all(|pair| pair[0] != 0x0B || pair[1] <= b' '), "a frame is skipped");
+                    rest = &rest[*bytes..];
+                    continue;
+                }
+            };
+            let sent = [b"\x0B", frame, end].concat();
+            assert!(rest.starts_with(&sent), "a frame is not as it was sent");
+            rest = &rest[sent.len()..];
+        }
+        assert!(rest.is_empty());
     }
 }
 
@@ -145,7 +159,8 @@ pub(crate) fn acknowledgements(input: &[u8]) {
     }
 }
 
-/// A path says what it read: its text gives the same path. An error points into the text.
+/// A path says what it read: its text gives the same path, and its values are those that a plain split gives. An error
+/// points into the text.
 pub(crate) fn paths(input: &[u8]) {
     const MESSAGE: &[u8] =
         b"MSH|^~\\&|PAS\rPID|1||123^^^NHS&2.16~A7^^^RXX^MR~\"\"||Doe^Jo&van\rOBX|1|NM|a||5~6\rOBX|2\r";
@@ -158,10 +173,53 @@ pub(crate) fn paths(input: &[u8]) {
     };
     assert_eq!(Path::parse(&path.to_string()).as_ref(), Ok(&path));
     let message = Message::parse(Bytes::from_static(MESSAGE), &ParseOptions::default()).unwrap();
-    for value in path.in_message(&message) {
-        assert!(!value.is_empty());
-        value.text();
+    let values: Vec<&[u8]> = path.in_message(&message).map(|value| value.raw()).collect();
+    let expected = split_by(&path, std::str::from_utf8(MESSAGE).unwrap());
+    assert_eq!(values, expected.iter().map(|value| value.as_bytes()).collect::<Vec<_>>());
+    assert!(values.iter().all(|value| !value.is_empty()));
+}
+
+/// The values of a path in a message with the usual delimiters, by splitting its text.
+fn split_by<'m>(path: &Path, message: &'m str) -> Vec<&'m str> {
+    let name = path.segment.map_or(String::new(), |name| name.to_string());
+    let piece = |text: &'m str, delimiter: char, n: u16| text.split(delimiter).nth(usize::from(n) - 1).unwrap_or("");
+    let named: Vec<&str> =
+        message.lines().flat_map(|line| line.split('\r')).filter(|line| line.get(..3) == Some(&name)).collect();
+    let wanted = match path.segment_index {
+        Index::First => named.get(..1).unwrap_or(&[]),
+        Index::Nth(n) => named.get(usize::from(n) - 1..usize::from(n)).unwrap_or(&[]),
+        Index::All => &named[..],
+    };
+    let mut values = Vec::new();
+    for line in wanted {
+        let (field, whole) = match (&*name, path.field) {
+            ("MSH", 1) => (&line[3..4], true),
+            ("MSH", n) => (piece(line, '|', n), n == 2),
+            (_, n) => (line.split('|').nth(usize::from(n)).unwrap_or(""), false),
+        };
+        // What is made of delimiters has no parts.
+        let part = |text: &'m str, delimiter: char, n: u16| match whole {
+            true if n > 1 => "",
+            true => text,
+            false => piece(text, delimiter, n),
+        };
+        let all: Vec<&str> = if whole { vec![field] } else { field.split('~').collect() };
+        let of = |component: u16, name: &str| {
+            all.iter().find(|one| piece(piece(one, '^', component), '&', 1).trim() == name).copied()
+        };
+        let repetitions: Vec<&str> = match &path.repetition {
+            Repetition::First => all[..1].to_vec(),
+            Repetition::Nth(n) => all.get(usize::from(*n) - 1).copied().into_iter().collect(),
+            Repetition::All => all.clone(),
+            Repetition::Authority(name) => of(4, name).or_else(|| of(5, name)).into_iter().collect(),
+        };
+        for repetition in repetitions {
+            let component = path.component.map_or(repetition, |n| part(repetition, '^', n));
+            values.push(path.subcomponent.map_or(component, |n| part(component, '&', n)));
+        }
     }
+    values.retain(|value| !value.is_empty());
+    values
 }
 
 /// What is escaped comes back, alone and as a field of a message; what has no escape character stays as it is.
@@ -189,12 +247,24 @@ pub(crate) fn escapes(input: &[u8]) {
     assert!(value.is_null() || value.text() == text, "{:?}", value.raw().escape_ascii());
 }
 
-/// A timestamp reads back as it was, its FHIR forms are valid, and it lies within every shorter form of itself; two are
+/// What is a timestamp by a plain reading is one, and nothing else, and is the same instant by another library's calendar
+/// and zones. A timestamp reads back as it was, its FHIR forms are valid, and it lies within every shorter form of itself; two are
 /// in the order of their parts. Input: a line for each.
 pub(crate) fn timestamps(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let times: Vec<Timestamp> = text.lines().filter_map(|line| Timestamp::parse(line).ok()).collect();
     let (utc, london) = (Zone::utc(), Zone::named("Europe/London").unwrap());
+    let theirs = jiff::tz::TimeZoneDatabase::bundled().get("Europe/London").unwrap();
+    for line in text.lines() {
+        let (ours, plain) = (Timestamp::parse(line), plain_time(line.trim()));
+        assert_eq!(ours.is_ok(), plain.is_some(), "{line:?}");
+        let (Ok(ours), Some((local, offset))) = (ours, plain) else { continue };
+        if (2..9999).contains(&local.year()) {
+            let zone = offset.map_or(theirs.clone(), |offset| jiff::tz::TimeZone::fixed(offset));
+            let instant = zone.to_ambiguous_timestamp(local).compatible().unwrap().as_millisecond();
+            assert_eq!(ours.instant(&london), instant * 1000, "{line:?}");
+        }
+    }
     for time in &times {
         assert_eq!(Timestamp::parse(&time.to_string()).as_ref(), Ok(time));
         for zone in [&utc, &london] {
@@ -238,6 +308,40 @@ pub(crate) fn timestamps(input: &[u8]) {
     }
     let number = input.iter().take(8).fold(0_i64, |number, byte| number << 8 | i64::from(*byte));
     fhir_instant_from_micros(number);
+}
+
+/// A timestamp read by splitting: the local time, cut to milliseconds, and the offset that was typed.
+fn plain_time(text: &str) -> Option<(jiff::civil::DateTime, Option<jiff::tz::Offset>)> {
+    let at = text.find(['+', '-']).unwrap_or(text.len());
+    let (local, offset) = (text.get(..at)?, text.get(at..)?);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = local.split_once('.').map_or((local, None), |(whole, fraction)| (whole, Some(fraction)));
+    let length = whole.len();
+    if !digits(whole) || !matches!(length, 4 | 6 | 8 | 10 | 12 | 14) {
+        return None;
+    }
+    let number = |from: usize, default: i8| whole.get(from..from + 2).map_or(default, |pair| pair.parse().unwrap());
+    let nanos = match fraction {
+        None => 0,
+        Some(fraction) if length == 14 && digits(fraction) && matches!(fraction.len(), 1..=9) => {
+            format!("{fraction:0<9}").parse::<i32>().unwrap() / 1_000_000 * 1_000_000
+        }
+        Some(_) => return None,
+    };
+    let offset = match offset.len() {
+        0 => None,
+        3 | 5 if length >= 8 && digits(&offset[1..]) => {
+            let (hours, minutes): (i32, i32) = (offset[1..3].parse().unwrap(), offset[3..].parse().unwrap_or(0));
+            let sign = if offset.starts_with('-') { -1 } else { 1 };
+            let fits = minutes < 60 && hours * 60 + minutes <= 14 * 60;
+            Some(jiff::tz::Offset::from_seconds(sign * (hours * 60 + minutes) * 60).ok().filter(|_| fits)?)
+        }
+        _ => return None,
+    };
+    let year = whole[..4].parse().ok().filter(|year| *year > 0)?;
+    let time = (number(8, 0), number(10, 0), number(12, 0));
+    let local = jiff::civil::DateTime::new(year, number(4, 1), number(6, 1), time.0, time.1, time.2, nanos);
+    Some((local.ok()?, offset))
 }
 
 /// Decoding keeps every byte: a one-byte set gives a character for each, that of the browsers' table where it has one, and
@@ -432,6 +536,17 @@ pub(crate) fn soap(input: &[u8]) {
     }
     let call = soap::answer(&text, SoapVersion::V12).replace("ns2:acceptMessageResponse", "ns2:acceptMessage");
     let call = call.replace("<return>", "<arg0>").replace("</return>", "</arg0>");
-    let call = soap::message_of(call.as_bytes(), Some("utf-8")).unwrap();
-    assert_eq!((call.message, call.version), (text, Some(SoapVersion::V12)));
+    let read = soap::message_of(call.as_bytes(), Some("utf-8")).unwrap();
+    assert_eq!((&read.message, read.version), (&text, Some(SoapVersion::V12)));
+    // The same as CDATA, whole and in two. There a CR is a line end like any other.
+    let (head, tail) = (call.split_once("<arg0>").unwrap().0, call.rsplit_once("</arg0>").unwrap().1);
+    let plain = text.replace(['\r', ']'], " ");
+    let half = plain.char_indices().nth(plain.chars().count() / 2).map_or(0, |(at, _)| at);
+    for data in
+        [format!("<![CDATA[{plain}]]>"), format!("<![CDATA[{}]]><![CDATA[{}]]>", &plain[..half], &plain[half..])]
+    {
+        let call = format!("{head}<arg0>{data}</arg0>{tail}");
+        let read = soap::message_of(call.as_bytes(), Some("utf-8"));
+        assert!(plain.trim().is_empty() || read.is_ok_and(|read| read.message == plain), "{plain:?}");
+    }
 }
