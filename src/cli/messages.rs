@@ -169,7 +169,7 @@ mod tests {
         check(b"MSH|a\rPID|1\r", &[b"MSH|a\rPID|1\r"]);
         check(b"MSH|a\nPID|1\n\nMSH|b\nPID|2", &[b"MSH|a\rPID|1\r", b"MSH|b\rPID|2"]);
         check(b"MSH|a\r\nPID|1\r\n\r\n\r\nMSH|b\r\n", &[b"MSH|a\rPID|1\r", b"MSH|b\r"]);
-        check(b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#b\rBTS|1\rFTS|1\r", &[b"MSH|a\rPID|1\r", b"MSH#b\r"]);
+        check(b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#^~\\&\rBTS|1\rFTS|1\r", &[b"MSH|a\rPID|1\r", b"MSH#^~\\&\r"]);
         check(b"a note\nMSH|a\n", &[b"a note\n", b"MSH|a\r"]);
         check(b"MSH|a\nNTE|1||x  \n\nMSH|b  \r\n", &[b"MSH|a\rNTE|1||x  \r", b"MSH|b  \r"]);
         check(b"FHS|^~\\&\rFTS|0\r", &[b"FHS|^~\\&\rFTS|0\r"]);

@@ -260,7 +260,7 @@ pub(crate) fn timestamps(input: &[u8]) {
         assert_eq!(ours.is_ok(), plain.is_some(), "{line:?}");
         let (Ok(ours), Some((local, offset))) = (ours, plain) else { continue };
         if (2..9999).contains(&local.year()) {
-            let zone = offset.map_or(theirs.clone(), |offset| jiff::tz::TimeZone::fixed(offset));
+            let zone = offset.map_or(theirs.clone(), jiff::tz::TimeZone::fixed);
             let instant = zone.to_ambiguous_timestamp(local).compatible().unwrap().as_millisecond();
             assert_eq!(ours.instant(&london), instant * 1000, "{line:?}");
         }
@@ -377,7 +377,8 @@ pub(crate) fn charset(input: &[u8]) {
             assert_eq!(text, expected);
         }
     }
-    if bytes.iter().any(|b| b"\r\n|\\".contains(b) || *b < b' ') {
+    let plain = |part: &[u8]| part.iter().all(|b| *b >= b' ' && !b"|\\".contains(b));
+    if !plain(label) || !label.is_ascii() || !plain(bytes) {
         return;
     }
     let sent = [b"MSH|^~\\&|||||||||||||||".as_slice(), label, b"\rZZ1|", bytes, b"|\r"].concat();
