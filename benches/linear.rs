@@ -114,6 +114,10 @@ fn main() {
         let long = Bytes::from([header, &times(body)].concat());
         parse("parse ADT segments", &long);
         read("read ADT segments", &long);
+        // Greek, with a byte in every value that 8859/7 has no character for.
+        let greek =
+            [b"MSH|^~\\&|LAB||||||ADT^A31|1|P|2.4||||||8859/7\r".as_slice(), &times(b"NTE|1||\xE1\xE2\xD2\xE3\r")];
+        read("read 8859/7 with holes", &greek.concat().into());
         parse("parse one document", &[header, b"OBX|1|ED|||", &times(b"QUJD"), b"\r"].concat().into());
         framing("framing 1 KB frames", &times(&framed));
         framing("framing one frame", &[b"\x0B", &times(body)[..], b"\x1C\r"].concat());

@@ -1,6 +1,6 @@
 //! Finds the HL7 v2 messages in files as people keep them: one or many in a file, as batches, or framed for MLLP.
 //!
-//! Never parses a message and never changes one beyond its line ends.
+//! Never parses a message, never changes one beyond its line ends, and leaves out no line but those of an envelope.
 
 use std::fs;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::mllp::{Decoder, Event, VT};
-use fairway_core::hl7v2::split_batch;
+use fairway_core::hl7v2::{Batch, split_batch};
 
 /// A message and where it was found.
 #[derive(Clone)]
@@ -19,6 +19,8 @@ pub struct Found {
     pub number: usize,
     /// The message, its segments ended by CR.
     pub bytes: Bytes,
+    /// What is wrong with the envelope of its file, told with the file's first message.
+    pub envelope: Vec<String>,
 }
 
 /// What becomes of a file without any message.
@@ -53,10 +55,15 @@ pub fn read(paths: &[PathBuf], blank: Blank) -> Result<Vec<Found>, (PathBuf, io:
             let bytes = Bytes::from(bytes);
             let mut messages = split(bytes.clone());
             if messages.is_empty() && blank == Blank::Kept {
-                messages.push(bytes);
+                messages.push(bytes.clone());
             }
-            let messages = messages.into_iter().enumerate();
-            found.extend(messages.map(|(at, bytes)| Found { path: file.clone(), number: at + 1, bytes }));
+            let mut envelope = Batch::read(bytes).map_or_else(Vec::new, |batch| batch.findings());
+            found.extend(messages.into_iter().enumerate().map(|(at, bytes)| Found {
+                path: file.clone(),
+                number: at + 1,
+                bytes,
+                envelope: std::mem::take(&mut envelope),
+            }));
         }
     }
     match paths.first() {
@@ -102,15 +109,16 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
 /// The messages in the bytes of one file, in order; empty for a blank file.
 ///
 /// A file that starts with VT is taken as MLLP frames, byte for byte. Otherwise each MSH segment starts a message, and
-/// the headers and trailers of batches (FHS, BHS, BTS, FTS) and blank lines at its end do not belong to it. Line ends
-/// become CR, unless the file has CRs of its own: then an LF may be data. A file without MSH is one message as it is,
-/// so that a broken one can be sent too. Linear.
+/// the headers and trailers of batches (FHS, BHS, BTS, FTS) and blank lines at its end do not belong to it; lines before
+/// the first MSH are a message as they are, so that a broken one is shown and can be sent, too. Line ends become CR,
+/// unless the message has CRs of its own, since then an LF may be data, or is UTF-16. Linear.
 pub fn split(file: Bytes) -> Vec<Bytes> {
     if file.first() == Some(&VT) {
         return frames(&file);
     }
     let mut messages: Vec<Bytes> =
-        split_batch(file.clone()).map(|message| trim(with_cr(message.clone()).unwrap_or(message))).collect();
+        split_batch(file.clone()).map(|message| with_cr(&message).unwrap_or(message)).collect();
+    // An envelope around nothing.
     if messages.is_empty() && !file.trim_ascii().is_empty() {
         messages.push(file);
     }
@@ -135,27 +143,20 @@ fn frames(file: &[u8]) -> Vec<Bytes> {
     }
 }
 
-/// The file with its line ends as CR; `None` when it has them already.
-fn with_cr(file: Bytes) -> Option<Bytes> {
-    let bare_cr = file.windows(2).any(|pair| pair[0] == b'\r' && pair[1] != b'\n') || file.ends_with(b"\r");
-    if bare_cr || !file.contains(&b'\n') {
+/// The message with its line ends as CR; `None` when it has them already, or an LF in it may be half a character.
+fn with_cr(message: &[u8]) -> Option<Bytes> {
+    let bare_cr = message.windows(2).any(|pair| pair[0] == b'\r' && pair[1] != b'\n') || message.ends_with(b"\r");
+    let headed = message.starts_with(b"MSH");
+    if bare_cr || !headed || !message.contains(&b'\n') {
         return None;
     }
-    let mut out = Vec::with_capacity(file.len());
-    for line in file.split_inclusive(|&byte| byte == b'\n') {
+    let mut out = Vec::with_capacity(message.len());
+    for line in message.split_inclusive(|&byte| byte == b'\n') {
         let text = line.strip_suffix(b"\n").map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         out.extend_from_slice(text.unwrap_or(line));
         out.extend(text.map(|_| b'\r'));
     }
     Some(out.into())
-}
-
-/// Without blank lines at the end; the last segment keeps its CR.
-fn trim(mut message: Bytes) -> Bytes {
-    let length = message.trim_ascii_end().len();
-    let ended = message.get(length) == Some(&b'\r');
-    message.truncate(length + usize::from(ended));
-    message
 }
 
 #[cfg(test)]
@@ -175,11 +176,24 @@ mod tests {
         check(b"MSH|a\rPID|1\r", &[b"MSH|a\rPID|1\r"]);
         check(b"MSH|a\nPID|1\n\nMSH|b\nPID|2", &[b"MSH|a\rPID|1\r", b"MSH|b\rPID|2"]);
         check(b"MSH|a\r\nPID|1\r\n\r\n\r\nMSH|b\r\n", &[b"MSH|a\rPID|1\r", b"MSH|b\r"]);
-        check(b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#b\rBTS|1\rFTS|1\r", &[b"MSH|a\rPID|1\r", b"MSH#b\r"]);
-        check(b"a note\nMSH|a\n", &[b"MSH|a\r"]);
+        check(b"FHS|x\rBHS|y\rMSH|a\rPID|1\rMSH#^~\\&\rBTS|1\rFTS|1\r", &[b"MSH|a\rPID|1\r", b"MSH#^~\\&\r"]);
+        check(b"a note\nMSH|a\n", &[b"a note\n", b"MSH|a\r"]);
+        check(b"MSH|a\nNTE|1||x  \n\nMSH|b  \r\n", &[b"MSH|a\rNTE|1||x  \r", b"MSH|b  \r"]);
+        check(b"FHS|^~\\&\rFTS|0\r", &[b"FHS|^~\\&\rFTS|0\r"]);
+        check(b"\xFF\xFEM\0S\0H\0|\0\n\0", &[b"M\0S\0H\0|\0\n\0"]);
         check(b"MSH|a\rOBX|1|a\nb\r", &[b"MSH|a\rOBX|1|a\nb\r"]);
         check(b"MSHX is no segment\rnor this", &[b"MSHX is no segment\rnor this"]);
         check(b"\x0BMSH|a\r\x1C\r\x0B\x0BMSH|b\n\x1C\r\n\x0Bcut", &[b"MSH|a\r", b"MSH|b\n", b"cut"]);
+    }
+
+    #[test]
+    fn the_envelope_of_a_file_is_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("batch.hl7");
+        fs::write(&file, "BHS|^~\\&\nMSH|a\nMSH|b\nBTS|5\n").unwrap();
+        let found = read(&[file], Blank::Skipped).unwrap_or_default();
+        let told: Vec<&[String]> = found.iter().map(|found| &found.envelope[..]).collect();
+        assert_eq!(told, [&["BTS-1 tells of 5 messages and 2 came".to_owned()][..], &[]]);
     }
 
     #[test]

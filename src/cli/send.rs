@@ -37,7 +37,8 @@ Examples:
   fairway send a28.hl7 --to pas.example:2576 --tls --ca ca.pem --cert sender.pem --key sender.key --retry 60
 
 A file may hold one message or many: each MSH segment starts one, batch headers and trailers are left out, and line
-ends become CR. A file that starts with the MLLP byte VT is sent frame by frame as it is.
+ends become CR. Lines before the first MSH are sent as a message of their own, as they are. A file that starts with the
+MLLP byte VT is sent frame by frame as it is. Counts of a batch that are not what the file holds are told.
 
 Messages of one patient (PID-3.1) keep their order, because they all take the same connection; messages without a PID
 take the first. With one connection the order of the files is kept.
@@ -148,6 +149,9 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
         Ok(found) => found,
         Err((path, error)) => return wrong_use(&format!("{}: {error}", path.display())),
     };
+    for (one, finding) in found.iter().flat_map(|one| one.envelope.iter().map(move |finding| (one, finding))) {
+        writeln!(io::stderr(), "fairway send: {}: {finding}", one.path.display())?;
+    }
     let tls = match tls(&args) {
         Ok(tls) => tls,
         Err(problem) => return wrong_use(&problem),

@@ -10,7 +10,8 @@ use fairway_core::hl7v2::dictionary::Version;
 use fairway_core::hl7v2::{Message, ParseOptions, Path, SegmentName, Structure};
 use serde_json::json;
 
-use super::{DONE, FINDINGS, WRONG_USE, messages};
+use super::messages::{self, Found};
+use super::{DONE, FINDINGS, WRONG_USE};
 
 mod findings;
 mod json;
@@ -28,7 +29,8 @@ const WIDTH_DEFAULT: usize = 100;
 
 /// Show HL7 v2 messages as a tree with names, decoded values and findings
 ///
-/// Files may hold one message, several, a batch, or MLLP frames; - is standard input. Names are those of the message's
+/// Files may hold one message, several, a batch, or MLLP frames; - is standard input. Lines that no MSH leads are shown as
+/// a message that cannot be read, and what is wrong with a batch's envelope with its first message. Names are those of the message's
 /// version (MSH-12). Empty fields are left out, "" is shown as null, times and codes of HL7's own tables are explained
 /// behind the value. Places with a finding are marked with ! and listed below the message.
 #[derive(clap::Args, Debug)]
@@ -118,18 +120,22 @@ enum Content {
 }
 
 impl Shown {
-    fn of(source: String, bytes: Bytes) -> Shown {
-        match Message::parse(bytes.clone(), &ParseOptions::default()) {
+    fn of(found: Found) -> Shown {
+        let source = messages::source(&found);
+        let whole = |text: String| Finding { place: None, text: text.into() };
+        let mut findings: Vec<Finding> = found.envelope.into_iter().map(whole).collect();
+        let content = match Message::parse(found.bytes.clone(), &ParseOptions::default()) {
             Err(error) => {
-                let findings = vec![Finding { place: None, text: error.to_string().into() }];
-                Shown { source, content: Content::Unreadable(bytes), findings }
+                findings.push(whole(error.to_string()));
+                Content::Unreadable(found.bytes)
             }
             Ok(message) => {
                 let version = Version::of(&message.version());
-                let findings = findings::of(&message, &Labels::of(&message), version);
-                Shown { source, content: Content::Message { message, version }, findings }
+                findings.extend(findings::of(&message, &Labels::of(&message), version));
+                Content::Message { message, version }
             }
-        }
+        };
+        Shown { source, content, findings }
     }
 }
 
@@ -141,7 +147,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let found = match messages::read(&args.files, messages::Blank::Kept) {
         Ok(found) => found,
         Err((path, error)) => {
-            eprintln!("error: cannot read {}: {error}", path.display());
+            eprintln!("error: cannot read {}: {error}", page::shown(&path.to_string_lossy()));
             return Ok(WRONG_USE);
         }
     };
@@ -158,8 +164,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> io::Result<u8> {
     let several = found.len() > 1;
     let mut findings = args.path.is_some();
     for message in found {
-        let source = messages::source(&message);
-        let shown = Shown::of(source, message.bytes);
+        let shown = Shown::of(message);
         match &args.path {
             Some(wanted) => findings &= !only(&shown, wanted, args.json, several, &mut page)?,
             None => {
@@ -204,9 +209,12 @@ fn only<W: Write>(
             }
         }
         Wanted::Values(path) => {
-            for value in path.in_message(message) {
-                let Some(segment) = value.segment() else { continue };
-                let node = Node::of_value(segment, value, *version);
+            // The value is looked for in its repetition: from the segment on, each would cost as much as all before it.
+            let whole = Path { component: None, subcomponent: None, ..path.clone() };
+            for repetition in whole.in_message(message) {
+                let value = path.in_value(repetition);
+                let Some(segment) = value.segment().filter(|_| !value.is_empty()) else { continue };
+                let node = Node::of_value(segment, repetition, value, *version);
                 heading(page)?;
                 if json {
                     write!(page.out, "{about},")?;

@@ -132,6 +132,22 @@ fn findings_tell_place_and_fault() {
 }
 
 #[test]
+fn nothing_of_a_file_is_passed_over() {
+    let header = "MSH|^~\\&|A|B|||20240101||ORU^R01|1|P|2.4\r";
+    let (code, text) = of(format!("PID|1||9999\r{header}PID|1\r").as_bytes(), &[]);
+    assert_eq!(code, 1);
+    assert!(text.contains("PID|1||9999") && text.contains("does not start with MSH"), "{text}");
+    let (code, text) = of(format!("BHS|^~\\&|A\r{header}PID|1\rBTS|5\r").as_bytes(), &["--json"]);
+    assert_eq!(code, 1);
+    assert!(text.contains(r#""findings":[{"path":null,"text":"BTS-1 tells of 5 messages and 1 came"}]"#), "{text}");
+    // A line of a text is no envelope.
+    let report =
+        format!("{header}PID|1\rOBR|1\rOBX|1|TX|R||as per\nBTS guidelines\nMSH-2 lost\nNAD\nNo fracture seen.\r");
+    let (_, text) = of(report.as_bytes(), &[]);
+    assert!(text.contains("BTS guidelines") && text.contains("MSH-2 lost") && text.contains("No fracture"), "{text}");
+}
+
+#[test]
 fn paths_and_their_exit_codes() {
     let results = message("OBX|1|NM|a||5\rOBX|2|NM|b||6~7");
     let paths = |path: &str| {
@@ -149,6 +165,35 @@ fn paths_and_their_exit_codes() {
         assert!(Show::try_parse_from(["show", "--path", wrong, "-"]).is_err(), "{wrong}");
     }
     assert_eq!(run(&["no such file"]).0, 2);
+}
+
+#[test]
+fn nothing_controls_the_terminal() {
+    let (_, text) = of(&message("OBX|1|TX|R||\u{9b}31m\x7f\rodd \u{9b}|"), &["--json"]);
+    assert!(text.contains(r"\u009b31m\u007f") && text.contains(r"odd \u009b") && !text.contains(['\u{9b}', '\x7f']));
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a\x1b[31m.hl7", "b\x1b[31m.hl7"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    files.iter().for_each(|file| fs::write(file, message("PV1|1|I")).unwrap());
+    let (_, text) = run(&["--path", "PV1-2", &files[0], &files[1]]);
+    assert!(text.contains("a␛[31m.hl7") && !text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn times_are_read_as_their_types_have_them() {
+    let findings = |kind: &str, value: &str| {
+        let (code, text) = of(&message(&format!("OBR|1\rOBX|1|{kind}|R||{value}")), &[]);
+        (code == 1).then(|| text.lines().last().unwrap().to_owned())
+    };
+    for (kind, value) in
+        [("TM", "+0100"), ("TM", "-05"), ("DT", "20240403093015"), ("DT", "20240403+0100"), ("TS", "1985-10")]
+    {
+        assert!(findings(kind, value).is_some_and(|text| text.starts_with("! OBX-5: ")), "{kind} {value}");
+    }
+    for (kind, value) in [("TM", "0930+0100"), ("DT", "20240403"), ("TS", "20240403+0100")] {
+        assert_eq!(findings(kind, value), None, "{kind} {value}");
+    }
+    let (_, text) = of(&message("OBR|1\rOBX|1|TS|R||20240403000000^D"), &[]);
+    assert!(text.contains("2024-04-03") && !text.contains("00:00"), "{text}");
 }
 
 /// Standard input, batches and MLLP frames; colour only where it is asked for.
@@ -193,6 +238,15 @@ fn cost_is_linear_and_a_page_has_an_end() {
         let (quarter, whole) = (time(piece, 100_000), time(piece, 400_000));
         assert!(whole < quarter * 12 + Duration::from_millis(500), "{piece}: {quarter:?} and {whole:?}");
     }
+    let path = |count: usize| {
+        let message = message(&format!("OBX|1|TX|R||{}{}", "x".repeat(10_000), "~a".repeat(count)));
+        let started = Instant::now();
+        let (_, text) = of(&message, &["--path", "OBX-5[*].1"]);
+        assert_eq!(text.lines().filter(|line| line.contains("OBX-5[")).count(), count + 1);
+        started.elapsed()
+    };
+    let (quarter, whole) = (path(10_000), path(40_000));
+    assert!(whole < quarter * 12 + Duration::from_millis(500), "{quarter:?} and {whole:?}");
     let long = message(&format!("OBX|1|TX|a||{}", "a\\.br\\".repeat(1_000)));
     let (short, full) = (of(&long, &[]).1, of(&long, &["--full"]).1);
     assert!(short.contains("2.0 KB in all") && short.lines().count() < 80, "{short}");

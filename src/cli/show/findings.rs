@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fairway_core::hl7v2::dictionary::Version;
-use fairway_core::hl7v2::{Message, Segment, Structure, Timestamp, Value, Warning, WarningCode};
+use fairway_core::hl7v2::{Message, Segment, Structure, TimeOfDay, Timestamp, Value, Warning, WarningCode};
 use fairway_core::mapping::nhs_number;
 
 use super::node::{Labels, Node, is_time};
@@ -171,11 +171,14 @@ fn content(node: &Node<'_>) -> Option<Cow<'static, str>> {
         return None;
     }
     let time = match &*node.data_type {
+        "DT" => match Timestamp::parse(&text) {
+            Ok(time) if time.hour.is_some() || time.offset_minutes.is_some() => {
+                return Some("a date with a time, where its type DT has none".into());
+            }
+            other => other,
+        },
         kind if is_time(kind) => Timestamp::parse(&text),
-        // A time of day is one of any day.
-        "TM" if Timestamp::parse(&format!("20000101{text}")).is_err() => {
-            return Some("not a time of day; write HHMM or HHMMSS".into());
-        }
+        "TM" if TimeOfDay::parse(&text).is_err() => return Some("not a time of day; write HHMM or HHMMSS".into()),
         "NM" => return (!is_number(&text)).then(|| "not a number, as its type NM asks".into()),
         _ => return None,
     };

@@ -40,14 +40,31 @@ pub(super) fn message(shown: &Shown, out: &mut impl Write) -> io::Result<()> {
         }
     }
     let findings = shown.findings.iter().map(|finding| json!({"path": finding.place, "text": finding.text}));
-    writeln!(out, "],\"findings\":{}}}", Json::Array(findings.collect()))
+    writeln!(out, "],\"findings\":{}}}", whole(&Json::Array(findings.collect())))
 }
 
 /// The text of an object without its last brace, so that members can follow.
 pub(super) fn open(object: &Json) -> String {
-    let mut text = object.to_string();
+    let mut text = whole(object);
     text.pop();
     text
+}
+
+/// JSON as text that controls no terminal: DEL and the controls of C1 are escaped, as JSON has all others be.
+fn whole(json: &Json) -> String {
+    let text = json.to_string();
+    let controls = |c: char| matches!(c, '\x7f'..='\u{9f}');
+    if !text.contains(controls) {
+        return text;
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            c if controls(c) => safe.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => safe.push(c),
+        }
+    }
+    safe
 }
 
 /// The members of a segment, without braces.
@@ -68,7 +85,10 @@ pub(super) fn one_segment<'m>(
     match name {
         Some(_) => nodes(Node::of_segment(segment, tree.version), segment, tree.labels, out)?,
         // Of a line that is no segment no field means anything.
-        None => write!(out, "{}", json!({"value": segment.message().charset().decode(segment.raw()).0}))?,
+        None => {
+            let line = json!({"value": segment.message().charset().decode(segment.raw()).0});
+            write!(out, "{}", whole(&line))?;
+        }
     }
     out.write_all(b"]")
 }

@@ -19,6 +19,8 @@ pub(super) struct Node<'m> {
     pub(super) data_type: Cow<'m, str>,
     /// It is the data of a document whose encoding is Base64.
     pub(super) base64: bool,
+    /// The degree of precision that TS.2 gives the time beside it.
+    degree: Cow<'m, str>,
     /// The field it is in repeats.
     repeats: bool,
     version: Version,
@@ -27,35 +29,37 @@ pub(super) struct Node<'m> {
 impl<'m> Node<'m> {
     /// The repetitions of all fields of a segment that hold something.
     pub(super) fn of_segment(segment: Segment<'m>, version: Version) -> impl Iterator<Item = Node<'m>> {
-        (1..=segment.field_count()).flat_map(move |n| {
-            let field = segment.field(n);
-            let repeats = field.repetitions().nth(1).is_some();
-            let valued = field.repetitions().filter(|repetition| !repetition.is_empty());
-            valued.map(move |value| Node::of_repetition(segment, value, repeats, version)).filter(Node::holds)
-        })
+        let repetitions = segment.fields().flat_map(|field| field.repetitions());
+        let valued = repetitions.filter(|repetition| !repetition.is_empty());
+        valued.map(move |value| Node::of_repetition(segment, value, version)).filter(Node::holds)
     }
 
-    /// Any value, with what its place in the segment says of it.
-    pub(super) fn of_value(segment: Segment<'m>, value: Value<'m>, version: Version) -> Node<'m> {
-        let place = value.location();
-        let field = segment.field(place.field);
-        let repetition = field.repetition(place.repetition.max(1) as usize);
-        let mut node = Node::of_repetition(segment, repetition, field.repetitions().nth(1).is_some(), version);
-        if value.level() >= Level::Component {
-            node = node.part(repetition.component(usize::from(place.component)));
+    /// A value in a repetition of a field, with what its place in the segment says of it.
+    pub(super) fn of_value(
+        segment: Segment<'m>,
+        repetition: Value<'m>,
+        value: Value<'m>,
+        version: Version,
+    ) -> Node<'m> {
+        let node = Node::of_repetition(segment, repetition, version);
+        match value.level() {
+            Level::Field | Level::Repetition => node,
+            Level::Component => node.part(value),
+            Level::Subcomponent => node.part(repetition.component(usize::from(value.location().component))).part(value),
         }
-        if value.level() == Level::Subcomponent { node.part(value) } else { node }
     }
 
-    fn of_repetition(segment: Segment<'m>, value: Value<'m>, repeats: bool, version: Version) -> Node<'m> {
+    fn of_repetition(segment: Segment<'m>, value: Value<'m>, version: Version) -> Node<'m> {
         let n = value.location().field;
+        // A repetition that is not all of its field is one of several.
+        let repeats = value.raw().len() < segment.field(n).raw().len();
         let element = dictionary::field(version, segment.name(), n);
         let data_type = match element.map_or("", |element| element.data_type) {
             "VARIES" if segment.name() == "OBX" => segment.field(2).trimmed(),
             "VARIES" => Cow::Borrowed(""),
             other => Cow::Borrowed(other),
         };
-        Node { value, element, data_type, base64: false, repeats, version }
+        Node { value, element, data_type, base64: false, degree: Cow::Borrowed(""), repeats, version }
     }
 
     /// A piece of this value, one level below.
@@ -75,7 +79,9 @@ impl<'m> Node<'m> {
         };
         let encoded = || self.value.component(4).trimmed().eq_ignore_ascii_case("Base64");
         let base64 = self.data_type == "ED" && value.level() == Level::Component && n == 5 && encoded();
-        Node { value, element, data_type, base64, repeats: self.repeats, version: self.version }
+        let timed = self.data_type == "TS" && value.level() == Level::Component && n == 1;
+        let degree = if timed { self.value.component(2).trimmed() } else { Cow::Borrowed("") };
+        Node { value, element, data_type, base64, degree, repeats: self.repeats, version: self.version }
     }
 
     /// The field's table, for the identifier of a code that says neither its meaning nor a code system of its own.
@@ -130,7 +136,7 @@ impl<'m> Node<'m> {
         }
         let text = self.value.trimmed();
         if is_time(&self.data_type) {
-            return Timestamp::parse(&text).ok().map(|time| readable(&time));
+            return Timestamp::parse(&text).ok().map(|time| readable(&time.cut_to(&self.degree)));
         }
         Some(dictionary::meaning(self.element?.table?, &text)?.to_owned())
     }

@@ -53,7 +53,7 @@ pub(super) struct Row<'r> {
 
 impl<W: Write> Page<'_, W> {
     pub(super) fn line(&mut self, text: &str, ink: Ink) -> io::Result<()> {
-        writeln!(self.out, "{}", self.paint(text, ink))
+        writeln!(self.out, "{}", self.paint(&shown(text), ink))
     }
 
     /// A title in a line across the page.
@@ -189,6 +189,11 @@ fn cut(text: &str, columns: usize) -> String {
 
 fn pad(text: &str, columns: usize) -> String {
     format!("{text}{:1$}", "", columns.saturating_sub(text.width()))
+}
+
+/// A text as the terminal may have it.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().map(visible).collect()
 }
 
 /// A character as the terminal may have it: control characters and those that turn the direction of text around have a

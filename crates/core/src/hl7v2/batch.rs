@@ -1,162 +1,223 @@
 //! Splits a file or a frame of several messages into messages.
 //!
-//! A batch is what stands between its MSH lines, with FHS, BHS, BTS and FTS around them or
-//! not. [`split_batch`] splits and nothing more; [`Batch`] reads the envelope, holds its counts
-//! against what came, and answers it as a batch. Neither reads a message.
+//! A message is what stands from one MSH line to the next, with FHS, BHS, BTS and FTS around several or not. Which line
+//! is one of those, `lines` tells. [`split_batch`] splits and nothing more; [`Batch`] reads the envelope, holds its counts
+//! against what came, and answers it as a batch. Neither reads a message, and neither leaves a line out: what no MSH leads
+//! is handed over as what it is.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::ack::{APPLICATION, control_id, echo};
 use super::charset::{Utf16, utf16_to_utf8};
+use super::lines::Lines;
 use super::mllp::FS;
 use super::separators::Separators;
 use super::time::hl7_from_micros;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The messages of a batch, each sharing the batch's bytes. See [`split_batch`].
 #[derive(Debug, Clone)]
-pub struct Messages {
-    batch: Bytes,
-    at: usize,
-}
+pub struct Messages(Stretches);
 
-/// Splits a batch into its messages: every line that starts with `MSH` and a delimiter starts
-/// one, and every envelope line (FHS, BHS, BTS, FTS) ends one. What stands before the first MSH is
-/// passed over. One pass; nothing is copied. MLLP frame bytes around messages are left out.
+/// Splits a batch into its messages, byte for byte as they were sent, those of UTF-16 in UTF-16. Lines that no MSH leads
+/// are a message too, one that cannot be read. The lines of an envelope, blank lines and MLLP frame bytes around messages
+/// are left out. One pass; only UTF-16 is copied.
 pub fn split_batch(batch: Bytes) -> Messages {
-    let at = next_line(&batch, 0, is_header);
-    Messages { batch, at }
+    Messages(Stretches::of(batch))
 }
 
 impl Iterator for Messages {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        if self.at >= self.batch.len() {
+        self.0.by_ref().find(|(line, _)| *line == Line::Message).map(|(_, message)| message)
+    }
+}
+
+/// What a line of a batch begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    FileHeader,
+    BatchHeader,
+    /// Also lines that belong to no message.
+    Message,
+    BatchTrailer,
+    FileTrailer,
+}
+
+/// A batch, stretch by stretch: the lines of its envelope, as text, and its messages, as sent.
+#[derive(Debug, Clone)]
+struct Stretches {
+    sent: Bytes,
+    /// What was sent; its UTF-8 when that is UTF-16.
+    text: Bytes,
+    utf16: Option<Utf16>,
+    /// A place in `text` and the same place in `sent`.
+    passed: (usize, usize),
+    /// Where the next stretch begins in `text`, or blanks before it.
+    at: usize,
+    /// The field separator of the last header of a batch or file.
+    envelope: Option<u8>,
+}
+
+impl Stretches {
+    fn of(sent: Bytes) -> Self {
+        let utf16 = Utf16::of(&sent);
+        let text = utf16_to_utf8(&sent).map_or_else(|| sent.clone(), |(text, _)| text.into());
+        // A byte order mark of UTF-16 is not in the text.
+        let mark = utf16.map_or(0, Utf16::mark_bytes);
+        Self { sent, text, utf16, passed: (0, mark), at: 0, envelope: None }
+    }
+
+    /// What was sent for a stretch of the text; stretches are asked for in their order.
+    fn sent(&mut self, stretch: Range<usize>) -> Bytes {
+        if self.utf16.is_none() {
+            return self.sent.slice(stretch);
+        }
+        let mut place = |at: usize| {
+            let passed = &self.text[self.passed.0..at];
+            // UTF-16 has a unit for every character, and another for those that take four bytes in UTF-8.
+            let units =
+                passed.iter().map(|byte| usize::from(byte & 0xC0 != 0x80) + usize::from(*byte >= 0xF0)).sum::<usize>();
+            // At the end there may be half a character.
+            let end = at == self.text.len();
+            self.passed = (at, if end { self.sent.len() } else { self.passed.1 + 2 * units });
+            self.passed.1
+        };
+        let (start, end) = (place(stretch.start), place(stretch.end));
+        self.sent.slice(start..end)
+    }
+
+    /// What the line at a place begins; `None` for one that goes on with `message`, or with lines that are none.
+    fn line(&self, at: usize, lone_lf: bool, message: Option<Lines>) -> Option<Line> {
+        let line = &self.text[at..];
+        let delimiter = line.get(3).copied().filter(u8::is_ascii_punctuation);
+        let kind = match line.get(..3)? {
+            b"MSH" if delimiter.is_some() => Line::Message,
+            b"FHS" if delimiter.is_some() => Line::FileHeader,
+            b"BHS" if delimiter.is_some() => Line::BatchHeader,
+            b"BTS" => Line::BatchTrailer,
+            b"FTS" => Line::FileTrailer,
+            _ => return None,
+        };
+        // The end of a frame may stand behind it.
+        let line = &line[..until_line_end(line)];
+        let line = &line[..line.len() - line.iter().rev().take_while(|&&byte| byte <= b' ').count()];
+        // Where no message declares a delimiter, any is one.
+        let lines = message.unwrap_or(Lines::behind(delimiter.unwrap_or(b'|'), false));
+        let around = self.envelope.map(|field| lines.separated_by(field));
+        [Some(lines), around].into_iter().flatten().any(|lines| lines.segment(line, lone_lf).is_some()).then_some(kind)
+    }
+
+    /// The start of what follows the message, or the lines that are none, that begin at `start`.
+    fn behind(&self, start: usize) -> usize {
+        let text = &self.text[..];
+        let (mut at, mut lone_lf, mut lines) = (start, false, None);
+        loop {
+            let end = at + until_line_end(&text[at..]);
+            if at == start {
+                let header = |_| Lines::behind(text[at + 3], text.get(end) == Some(&b'\r'));
+                lines = self.line(at, false, None).map(header);
+            } else if let Some(lines) = &mut lines {
+                lines.pass(&text[at..end], lone_lf);
+            }
+            lone_lf = text.get(end) == Some(&b'\n');
+            at = next_line(text, end);
+            if at >= text.len() || self.line(at, lone_lf, lines).is_some() {
+                return at;
+            }
+        }
+    }
+}
+
+impl Iterator for Stretches {
+    type Item = (Line, Bytes);
+
+    fn next(&mut self) -> Option<(Line, Bytes)> {
+        let start = next_line(&self.text, self.at);
+        if start >= self.text.len() {
             return None;
         }
-        let start = self.at;
-        let end = next_line(&self.batch, start + 3, |line| is_header(line) || is_envelope(line));
-        self.at = match is_header(&self.batch[end..]) {
-            true => end,
-            false => next_line(&self.batch, end, is_header),
-        };
-        let message = &self.batch[start..end];
-        // Blank lines behind the last line do not belong to this message, nor does what leads the next one, nor the end
-        // of its own frame. Its last line does, with its blanks and its line end.
-        let content = message.len() - message.iter().rev().take_while(|&&b| leads(b)).count();
-        let line = content + until_line_end(&message[content..]);
-        let framing = message[..line].iter().rev().take_while(|&&b| b == FS).count();
-        let line_end = match &message[line..] {
-            _ if framing > 0 => 0,
-            [b'\r', b'\n', ..] => 2,
-            rest => rest.len().min(1),
-        };
-        Some(self.batch.slice(start..start + line - framing + line_end))
-    }
-}
-
-/// Start of the first line from `from` on that `wanted` accepts, or the end. The line's start is
-/// behind a line end and whatever blanks, byte order mark or frame byte lead it.
-fn next_line(bytes: &[u8], from: usize, wanted: fn(&[u8]) -> bool) -> usize {
-    let mut line = from;
-    if from > 0 {
-        line += until_line_end(&bytes[from..]);
-    }
-    loop {
-        line += bytes[line..].iter().take_while(|&&b| leads(b)).count();
-        if line >= bytes.len() || wanted(&bytes[line..]) {
-            return line;
+        match self.line(start, false, None).unwrap_or(Line::Message) {
+            Line::Message => {
+                self.at = self.behind(start);
+                let length = content(&self.text[start..self.at]);
+                Some((Line::Message, self.sent(start..start + length)))
+            }
+            line => {
+                self.at = start + until_line_end(&self.text[start..]);
+                if matches!(line, Line::FileHeader | Line::BatchHeader) {
+                    self.envelope = self.text.get(start + 3).copied();
+                }
+                Some((line, self.text.slice(start..self.at)))
+            }
         }
-        line += until_line_end(&bytes[line..]);
     }
 }
 
-/// Whether a byte may stand before a line: blanks, line ends, frame bytes, a byte order mark.
-fn leads(byte: u8) -> bool {
-    byte <= b' ' || matches!(byte, 0xEF | 0xBB | 0xBF)
+/// The first byte from `at` on that is no blank, line end, frame byte or byte order mark.
+fn next_line(text: &[u8], mut at: usize) -> usize {
+    loop {
+        match text.get(at) {
+            Some(byte) if *byte <= b' ' => at += 1,
+            Some(_) if text[at..].starts_with(BYTE_ORDER_MARK) => at += BYTE_ORDER_MARK.len(),
+            Some(_) | None => return at,
+        }
+    }
 }
 
 fn until_line_end(bytes: &[u8]) -> usize {
     memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len())
 }
 
-fn is_header(line: &[u8]) -> bool {
-    line.starts_with(b"MSH") && line.get(3).is_some_and(u8::is_ascii_punctuation)
-}
-
-fn is_envelope(line: &[u8]) -> bool {
-    let named = [b"FHS", b"BHS", b"BTS", b"FTS"].iter().any(|name| line.starts_with(*name));
-    named && line.get(3).is_none_or(|&b| b.is_ascii_punctuation() || b <= b' ')
+/// The length of a message without what leads the next one: blank lines behind its last line do not belong to it, nor
+/// does the end of its frame. Its last line does, with its blanks and its line end.
+fn content(message: &[u8]) -> usize {
+    let mut rest = message;
+    loop {
+        match rest {
+            [before @ .., last] if *last <= b' ' => rest = before,
+            _ => match rest.strip_suffix(BYTE_ORDER_MARK) {
+                Some(before) => rest = before,
+                None => break,
+            },
+        }
+    }
+    let line = rest.len() + until_line_end(&message[rest.len()..]);
+    let framing = message[..line].iter().rev().take_while(|&&byte| byte == FS).count();
+    match &message[line..] {
+        _ if framing > 0 => line - framing,
+        [b'\r', b'\n', ..] => line + 2,
+        behind => line + behind.len().min(1),
+    }
 }
 
 /// A batch with its envelope.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// In UTF-8 when it came as UTF-16.
-    bytes: Bytes,
-    /// How it came as UTF-16, and as what bytes.
-    wide: Option<(Utf16, Bytes)>,
-    /// Where each line of the envelope and each message begins.
-    lines: Vec<(Line, usize)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    FileHeader,
-    BatchHeader,
-    Message,
-    BatchTrailer,
-    FileTrailer,
+    stretches: Vec<(Line, Bytes)>,
+    /// How it came as UTF-16.
+    utf16: Option<Utf16>,
 }
 
 impl Batch {
     /// Reads the envelope; `None` when the bytes do not begin with FHS or BHS. One pass.
     pub fn read(bytes: Bytes) -> Option<Batch> {
-        let (bytes, wide) = match Utf16::of(&bytes).zip(utf16_to_utf8(&bytes)) {
-            Some((utf16, (text, _))) => (Bytes::from(text), Some((utf16, bytes))),
-            None => (bytes, None),
-        };
-        let first = next_line(&bytes, 0, |_| true);
-        if !matches!(line_of(&bytes[first..]), Some(Line::FileHeader | Line::BatchHeader)) {
-            return None;
-        }
-        let (mut lines, mut in_message) = (Vec::new(), false);
-        let mut at = first;
-        while at < bytes.len() {
-            match line_of(&bytes[at..]) {
-                Some(line) => {
-                    in_message = line == Line::Message;
-                    lines.push((line, at));
-                }
-                None if in_message => {}
-                // Lines that no MSH leads are handed over as what they are, so that they are kept and answered.
-                None => {
-                    in_message = true;
-                    lines.push((Line::Message, at));
-                }
-            }
-            at = next_line(&bytes, at + 1, |_| true);
-        }
-        Some(Batch { bytes, wide, lines })
+        let utf16 = Utf16::of(&bytes);
+        let mut stretches = Stretches::of(bytes).peekable();
+        stretches.peek().filter(|(line, _)| matches!(line, Line::FileHeader | Line::BatchHeader))?;
+        Some(Batch { stretches: stretches.collect(), utf16 })
     }
 
-    /// The messages, in order; lines that belong to none are one that cannot be read.
+    /// The messages, in order, as [`split_batch`] gives them.
     pub fn messages(&self) -> impl Iterator<Item = Bytes> {
-        let ends = self.lines.iter().skip(1).map(|(_, at)| *at).chain([self.bytes.len()]);
-        let messages = self.lines.iter().zip(ends).filter(|((line, _), _)| *line == Line::Message);
-        // Up to where the batch is given out, in its text and as it came.
-        let mut given = (0, self.wide.as_ref().map_or(0, |(utf16, _)| utf16.mark_bytes()));
-        messages.map(move |((_, at), end)| {
-            let whole = self.bytes.slice(*at..end);
-            let message = split_batch(whole.clone()).next().filter(|_| is_header(&whole)).unwrap_or(whole);
-            let Some((_, wide)) = &self.wide else { return message };
-            let from = (given.1 + utf16_bytes(&self.bytes[given.0..*at])).min(wide.len());
-            given = (at + message.len(), (from + utf16_bytes(&message)).min(wide.len()));
-            wide.slice(from..given.1)
-        })
+        self.stretches.iter().filter(|(line, _)| *line == Line::Message).map(|(_, message)| message.clone())
     }
 
-    /// Where the counts of BTS-1 and FTS-1 are not what came; never content.
+    /// Where the envelope is not whole, or the counts of BTS-1 and FTS-1 are not what came; never content.
     pub fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
         self.walk(|line| {
@@ -174,8 +235,7 @@ impl Batch {
     pub fn acknowledge(&self, answers: &[Bytes], mut now_micros: impl FnMut() -> i64) -> Vec<u8> {
         let mut out = Vec::with_capacity(answers.iter().map(Bytes::len).sum::<usize>() + 512);
         let (mut separator, mut answers) = (b'|', answers.iter());
-        let none = !self.lines.iter().any(|(line, _)| *line == Line::Message);
-        let utf16 = self.wide.as_ref().map(|(utf16, _)| *utf16);
+        let none = !self.stretches.iter().any(|(line, _)| *line == Line::Message);
         self.walk(|line| {
             let mut part = match line {
                 Answer::Header(name, header) => {
@@ -190,7 +250,7 @@ impl Batch {
             if none && !part.starts_with(b"FHS") && !part.starts_with(b"BHS") {
                 part = answers.by_ref().flatten().copied().chain(part).collect();
             }
-            match utf16 {
+            match self.utf16 {
                 Some(utf16) => {
                     out.extend(utf16.encode_part(&String::from_utf8_lossy(&part), out.is_empty()));
                 }
@@ -200,47 +260,68 @@ impl Batch {
         out
     }
 
-    /// Goes through the batch line by line; ends that its sender left out are added.
+    /// Goes through the batch line by line. Every header and trailer may be left out (HL7 v2 chapter 2.10.3): messages
+    /// without BHS are a batch, too. A trailer whose header came is added.
     fn walk(&self, mut take: impl FnMut(Answer<'_>)) {
-        let (mut messages, mut batches) = (0_usize, 0_usize);
-        let (mut in_file, mut in_batch) = (false, false);
-        for &(line, at) in &self.lines {
-            let text = &self.bytes[at..at + until_line_end(&self.bytes[at..])];
-            if in_batch && matches!(line, Line::BatchHeader | Line::FileTrailer | Line::FileHeader) {
-                take(Answer::BatchEnd(messages, Some("the batch has no BTS".to_owned())));
-                in_batch = false;
+        let (mut batch, mut batches, mut in_file) = (None::<Open>, 0_usize, false);
+        for (line, text) in &self.stretches {
+            let ends = matches!(line, Line::BatchHeader | Line::FileHeader | Line::FileTrailer);
+            if let Some(open) = batch.take_if(|_| ends) {
+                open.end(&mut take);
             }
+            let open = || Open { messages: 0, headed: *line == Line::BatchHeader };
             match line {
                 Line::FileHeader => {
-                    (in_file, batches) = (true, 0);
+                    if std::mem::replace(&mut in_file, true) {
+                        take(Answer::FileEnd(batches, Some(NO_FTS.to_owned())));
+                    }
+                    batches = 0;
                     take(Answer::Header("FHS", text));
                 }
                 Line::BatchHeader => {
-                    (in_batch, messages) = (true, 0);
                     batches += 1;
+                    batch = Some(open());
                     take(Answer::Header("BHS", text));
                 }
                 Line::Message => {
-                    messages += 1;
+                    batches += usize::from(batch.is_none());
+                    batch.get_or_insert_with(open).messages += 1;
                     take(Answer::Message);
                 }
-                Line::BatchTrailer if in_batch => {
-                    in_batch = false;
+                Line::BatchTrailer => {
+                    batches += usize::from(batch.is_none());
+                    let messages = batch.take().map_or(0, |open| open.messages);
                     take(Answer::BatchEnd(messages, miscounted("BTS-1", "messages", text, messages)));
                 }
-                Line::FileTrailer if in_file => {
-                    in_file = false;
+                Line::FileTrailer => {
                     take(Answer::FileEnd(batches, miscounted("FTS-1", "batches", text, batches)));
+                    (in_file, batches) = (false, 0);
                 }
-                // A trailer without its header ends nothing.
-                Line::BatchTrailer | Line::FileTrailer => {}
             }
         }
-        if in_batch {
-            take(Answer::BatchEnd(messages, Some("the batch has no BTS".to_owned())));
+        if let Some(open) = batch {
+            open.end(&mut take);
         }
         if in_file {
-            take(Answer::FileEnd(batches, Some("the file has no FTS".to_owned())));
+            take(Answer::FileEnd(batches, Some(NO_FTS.to_owned())));
+        }
+    }
+}
+
+const NO_FTS: &str = "the file has no FTS";
+
+/// A batch whose end is still to come.
+struct Open {
+    messages: usize,
+    /// It began with BHS, not with a message.
+    headed: bool,
+}
+
+impl Open {
+    /// Without a BTS.
+    fn end(self, take: &mut impl FnMut(Answer<'_>)) {
+        if self.headed {
+            take(Answer::BatchEnd(self.messages, Some("the batch has no BTS".to_owned())));
         }
     }
 }
@@ -251,27 +332,6 @@ enum Answer<'b> {
     Message,
     BatchEnd(usize, Option<String>),
     FileEnd(usize, Option<String>),
-}
-
-fn line_of(line: &[u8]) -> Option<Line> {
-    if is_header(line) {
-        return Some(Line::Message);
-    }
-    if !is_envelope(line) {
-        return None;
-    }
-    Some(match &line[..3] {
-        b"FHS" => Line::FileHeader,
-        b"BHS" => Line::BatchHeader,
-        b"BTS" => Line::BatchTrailer,
-        _ => Line::FileTrailer,
-    })
-}
-
-/// How long a stretch of UTF-8, also one that begins inside a character, is in UTF-16.
-fn utf16_bytes(text: &[u8]) -> usize {
-    let units = |&byte: &u8| usize::from(byte & 0xC0 != 0x80) + usize::from(byte >= 0xF0);
-    text.iter().map(units).sum::<usize>() * 2
 }
 
 /// What is wrong with the count in a trailer; nothing when it gives none.
@@ -355,10 +415,59 @@ mod tests {
         check("\u{feff}MSH|a\rNTE|MSH|\rMSHX\r", &["MSH|a\rNTE|MSH|\rMSHX\r"]);
         check("BHS|^\rMSH|a\rBTS|1\rBHS|^\rMSH|b\rBTS\r", &["MSH|a\r", "MSH|b\r"]);
         check("FHS|^\rFTS|0\r", &[]);
+        check("MSH|a\rBTS\x1c\r", &["MSH|a\r"]);
         // Blanks at the end of the last line are the sender's; a mark behind them is not.
         check("MSH|a\rPID|x  \rMSH|b ", &["MSH|a\rPID|x  \r", "MSH|b "]);
         check("MSH|a \x1c\r\n\u{feff}\x0bMSH|b\n\u{feff} MSH|c\r", &["MSH|a ", "MSH|b\n", "MSH|c\r"]);
-        check("no messages\rat all", &[]);
+    }
+
+    #[test]
+    fn words_of_a_text_end_no_message() {
+        let whole = |message: &'static str| check(message, &[message]);
+        whole("MSH|^~\\&|A\rOBX|1|TX|||as per\nBTS guidelines\rOBX|2\r");
+        whole("MSH|^~\\&|A\nOBX|1|TX|||as per\nBTS guidelines\nOBX|2\n");
+        whole("MSH|^~\\&|A\rOBX|1|TX|||proteins:\nMLH1 retained\nMSH-2 lost\nMSH-6 lost\rOBX|2\r");
+        whole("MSH|^~\\&|A\rNTE|1||\nBTS\nFTS^1\nBHS: x\nMSH\rOBX|2\r");
+        whole("MSH|^~\\&|A\rPID|1\rMSHX\r");
+        whole("MSH$%*!@$A\rOBX$1$TX$$$\nBTS|1\nMSH|2\r");
+        check(
+            "BHS|^~\\&\rMSH|^~\\&|A\rOBX|1|TX|||as per\nBTS guidelines\rOBX|2\rBTS|1\r",
+            &["MSH|^~\\&|A\rOBX|1|TX|||as per\nBTS guidelines\rOBX|2\r"],
+        );
+        // Each message and the batch around it may have delimiters of its own.
+        check("BHS|^~\\&\rMSH#^~\\&#a\rMSH$^~\\&$b\nPID$1\nBTS|2\n", &["MSH#^~\\&#a\r", "MSH$^~\\&$b\nPID$1\n"]);
+        // One message on a line of its own, in a file of such lines.
+        check("MSH|a\rPID|1\nMSH|b\rPID|2\n", &["MSH|a\rPID|1\n", "MSH|b\rPID|2\n"]);
+    }
+
+    #[test]
+    fn what_no_message_leads_is_handed_over() {
+        check("no messages\rat all", &["no messages\rat all"]);
+        check("a note\nPID|1\nMSH|a\n", &["a note\nPID|1\n", "MSH|a\n"]);
+        check("BHS|^\rMS|a\rMSH|b\rBTS|1\rPID|2\rFTS|1\r", &["MS|a\r", "MSH|b\r", "PID|2\r"]);
+        // Bytes of a byte order mark that are none.
+        let bytes = Bytes::from_static(b"MSH|a\rNTE|1||\xAB\r\xBB\xBB\r\n\xEF\xBB\xBF\r");
+        assert_eq!(split_batch(bytes).collect::<Vec<_>>(), [&b"MSH|a\rNTE|1||\xAB\r\xBB\xBB\r\n"[..]]);
+    }
+
+    #[test]
+    fn utf16_is_split_as_it_was_sent() {
+        let text = "FHS|^~\\&|A\rBHS|^~\\&|A\rMSH|^~\\&|A\rPID|1||😀 Siân\r\rMSH|^~\\&|B\rBTS|2\rFTS|1\r";
+        let (first, second) = ("MSH|^~\\&|A\rPID|1||😀 Siân\r", "MSH|^~\\&|B\r");
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide = |text: &str| Bytes::from(text.encode_utf16().flat_map(order).collect::<Vec<u8>>());
+            for mark in ["", "\u{feff}"] {
+                let batch = Batch::read(wide(&format!("{mark}{text}"))).unwrap();
+                assert_eq!(batch.messages().collect::<Vec<_>>(), [wide(first), wide(second)]);
+                assert_eq!(batch.findings(), [] as [String; 0]);
+                assert!(batch.acknowledge(&[], || 0).ends_with(&wide("BTS|2\rFTS|1\r")));
+            }
+            // Half a character at the end stays, also behind half a pair.
+            for half in [vec![b'M'], [&order(0xD83D)[..], b"M"].concat()] {
+                let cut = [&wide(second)[..], &half].concat();
+                assert_eq!(split_batch(cut.clone().into()).collect::<Vec<_>>(), [cut]);
+            }
+        }
     }
 
     fn read(batch: &'static str) -> Batch {
@@ -381,6 +490,15 @@ mod tests {
         assert_eq!(strays.messages().collect::<Vec<_>>(), ["MS|a\rPID|1\r", "MSH|b\r", "PID|2\r"]);
         assert_eq!(strays.findings(), ["BTS-1 tells of 1 messages and 2 came"]);
         assert_eq!(findings("BHS|^~\\&\rBTS|99999999999999999999\r"), "BTS-1 tells of too many messages and 0 came");
+        // Headers and trailers may be left out, and then the others count all the same.
+        assert_eq!(findings("FHS|^~\\&\rMSH|a\rMSH|b\rFTS|1\r"), "");
+        assert_eq!(findings("FHS|^~\\&\rMSH|a\rMSH|b\rBTS|2\rMSH|c\rBTS|1\rFTS|2\r"), "");
+        assert_eq!(findings("BHS|^~\\&\rMSH|a\rBTS|1\rFTS|1\r"), "");
+        assert_eq!(
+            findings("FHS|^~\\&\rMSH|a\rBTS|5\rFTS|3\r"),
+            "BTS-1 tells of 5 messages and 1 came; FTS-1 tells of 3 batches and 1 came"
+        );
+        assert_eq!(findings("FHS|^~\\&\rMSH|a\rFHS|^~\\&\rFTS|0\r"), "the file has no FTS");
         assert!(Batch::read(Bytes::from_static(b"MSH|a\rBTS|1\r")).is_none());
         assert!(Batch::read(Bytes::new()).is_none());
     }

@@ -1,26 +1,67 @@
 //! Character sets: what MSH-18 says, what the bytes are, and turning one into text.
 //!
-//! Decoding never fails and never loses a byte. Where the label lies, the bytes win: valid
-//! UTF-8 is read as UTF-8 whatever the label says, and what is not UTF-8 under a UTF-8 label
-//! is read as Windows-1252, as is a byte that a one-byte set has no character for. It never
-//! decides about a message: the caller keeps the flag.
+//! Decoding never fails and never loses a byte: what is not UTF-8 under a UTF-8 label is read as Windows-1252, as is a
+//! byte that a one-byte set has no character for. Whether a label lies is decided once for a message
+//! ([`seen`](Charset::seen)); decoding a value then believes its set and looks bytes up.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use encoding_rs::Encoding;
 
 use super::mllp::FS;
 
-/// The bytes beyond ASCII.
-const UPPER_BYTES: [u8; 128] = {
-    let mut bytes = [0; 128];
-    let mut at = 0;
-    while at < 128 {
-        bytes[at] = 0x80 + at as u8;
-        at += 1;
+/// The characters of bytes 80 to FF in a one-byte set, each another one.
+///
+/// A hole is filled from Windows-1252, which has none; where the set has that character for another byte (`×` in 8859/8),
+/// from U+F780 to U+F7FF, as WHATWG's `x-user-defined` does. So every byte comes back.
+struct Table {
+    characters: [char; 128],
+    holes: [bool; 128],
+}
+
+/// Windows-1252 at 0, and 8859/2 to 8859/16 at their numbers.
+static TABLES: LazyLock<[Table; 17]> = LazyLock::new(|| std::array::from_fn(Table::of_part));
+
+impl Table {
+    fn of_part(part: usize) -> Table {
+        let label = format!("iso-8859-{part}");
+        let encoding = Encoding::for_label(label.as_bytes()).unwrap_or(encoding_rs::WINDOWS_1252);
+        let (given, western) = (given_half(encoding), given_half(encoding_rs::WINDOWS_1252));
+        let character = |at: usize| {
+            let private = || char::from_u32(0xF780 + at as u32).unwrap_or_default();
+            given[at].or(western[at].filter(|c| !given.contains(&Some(*c)))).unwrap_or_else(private)
+        };
+        Table { characters: std::array::from_fn(character), holes: given.map(|character| character.is_none()) }
     }
-    bytes
-};
+
+    /// The character of a byte, and whether the set has none for it.
+    fn character(&self, byte: u8) -> (char, bool) {
+        match byte.checked_sub(0x80).map(usize::from) {
+            Some(at) => (self.characters[at], self.holes[at]),
+            None => (char::from(byte), false),
+        }
+    }
+}
+
+/// The characters of bytes 80 to FF, `None` for a hole.
+fn given_half(encoding: &'static Encoding) -> [Option<char>; 128] {
+    let bytes: [u8; 128] = std::array::from_fn(|at| 0x80 | at as u8);
+    let (text, _) = encoding.decode_without_bom_handling(&bytes);
+    let mut characters = text.chars();
+    std::array::from_fn(|_| characters.next().filter(|&c| c != char::REPLACEMENT_CHARACTER))
+}
+
+/// What the bytes of a message say to the label of a one-byte set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// They are no UTF-8.
+    Labelled,
+    /// They are UTF-8.
+    Utf8,
+    /// They could be either.
+    Either,
+}
 
 /// A character set that HL7 table 0211 (or a sender's own habit) names in MSH-18.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,9 +145,8 @@ impl Charset {
 
     /// Text of `bytes`, and whether the bytes contradicted this character set.
     ///
-    /// Borrows when the bytes are plain ASCII or valid UTF-8. A contradiction is: bytes above 127
-    /// under `Ascii`, bytes that are no UTF-8 under `Utf8` (each read as Windows-1252), valid
-    /// multi-byte UTF-8 under a one-byte set (read as UTF-8), a byte that a one-byte set has no character for (read as
+    /// Borrows when the text is those very bytes. A contradiction is: bytes above 127 under `Ascii`, bytes that are no
+    /// UTF-8 under `Utf8` (each read as Windows-1252), a byte that a one-byte set has no character for (read as
     /// Windows-1252), a broken pair under `Utf16`. Linear.
     pub fn decode<'b>(&self, bytes: &'b [u8]) -> (Cow<'b, str>, bool) {
         if *self == Self::Utf16 {
@@ -115,72 +155,64 @@ impl Charset {
                 [0xFE, 0xFF, bytes @ ..] | bytes => encoding_rs::UTF_16BE.decode_without_bom_handling(bytes),
             };
         }
-        if let Some(text) = self.seen_as_utf8(bytes) {
-            return (Cow::Borrowed(text), *self != Self::Utf8 && !text.is_ascii());
+        if let Ok(text) = std::str::from_utf8(bytes)
+            && (text.is_ascii() || self.table().is_none())
+        {
+            return (Cow::Borrowed(text), *self == Self::Ascii && !text.is_ascii());
         }
-        match self {
+        let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
+        let Some(table) = self.table() else {
             // Byte by byte, so that one bad byte does not spoil the good characters beside it.
-            Self::Utf8 | Self::Ascii | Self::Utf16 => {
-                let mut text = String::with_capacity(bytes.len() + bytes.len() / 8);
-                for chunk in bytes.utf8_chunks() {
-                    text.push_str(chunk.valid());
-                    let (rest, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(chunk.invalid());
-                    text.push_str(&rest);
-                }
-                (Cow::Owned(text), true)
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                text.extend(chunk.invalid().iter().map(|byte| TABLES[0].character(*byte).0));
             }
-            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
-                let (text, holes) = self.one_byte().decode_without_bom_handling(bytes);
-                if !holes {
-                    return (text, false);
-                }
-                let upper = self.upper_half();
-                let character = |&byte: &u8| match byte.checked_sub(0x80) {
-                    Some(at) => upper[usize::from(at)],
-                    None => char::from(byte),
-                };
-                (Cow::Owned(bytes.iter().map(character).collect()), true)
-            }
+            return (Cow::Owned(text), true);
+        };
+        let mut holes = false;
+        for byte in bytes {
+            let (character, hole) = table.character(*byte);
+            text.push(character);
+            holes |= hole;
         }
+        (Cow::Owned(text), holes)
     }
 
-    /// The bytes as UTF-8 when they are that, whatever the label says.
+    /// Whether the bytes of a message that is labelled with this set are UTF-8 in truth. Linear.
     ///
-    /// In Cyrillic, Arabic, Greek, Hebrew and Thai two letters in a row can by chance be one
-    /// character of UTF-8 (`ТА` in 8859/5 is the degree sign); there only a byte of 80 to 9F, which
-    /// is no letter in those sets, proves UTF-8.
-    pub(super) fn seen_as_utf8<'b>(&self, bytes: &'b [u8]) -> Option<&'b str> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let proven = match self {
-            Self::Iso8859(5..=8 | 11) => text.is_ascii() || bytes.iter().any(|byte| (0x80..0xA0).contains(byte)),
-            Self::Ascii | Self::Utf8 | Self::Utf16 | Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => true,
+    /// By chance two letters are one character of UTF-8 (`ÓŹ` in 8859/2, `ТА` in 8859/5, `É»` in 8859/1), so that valid
+    /// UTF-8 is proven only by what the label would make nonsense of: a byte of 80 to 9F, where no 8859 set has a letter;
+    /// in the Latin sets a capital behind a small letter; and where A0 to BF are no letters either (8859/1 and 8859/9, read
+    /// with the letters of Windows at 80 to 9F) also what such a sender writes in UTF-8: Latin letters, punctuation, and
+    /// words of another script.
+    pub(super) fn seen(&self, bytes: &[u8]) -> Seen {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) if !text.is_ascii() => text,
+            Ok(_) | Err(_) => return Seen::Labelled,
         };
-        proven.then_some(text)
+        let control = || bytes.iter().any(|byte| (0x80..0xA0).contains(byte));
+        // The first of two bytes of UTF-8 is a capital in every Latin set; from U+07C0 on it is none.
+        let capital = |c: char| ('\u{80}'..'\u{7c0}').contains(&c);
+        let small = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase());
+        let beyond = |c: Option<char>| c.is_some_and(|c| !c.is_ascii());
+        let proven = match self {
+            Self::Ascii | Self::Utf8 | Self::Utf16 => true,
+            Self::Iso8859(5..=8 | 11) => control(),
+            Self::Latin1 | Self::Windows1252 | Self::Iso8859(9) => any_beyond_ascii(text, |before, c, behind| {
+                matches!(c, '\u{80}'..='\u{17f}' | '\u{1e00}'..='\u{2fff}' | '\u{10000}'..)
+                    || capital(c) && (small(before) || small(behind))
+                    || beyond(before)
+                    || beyond(behind)
+            }),
+            Self::Iso8859(_) => control() || any_beyond_ascii(text, |before, c, _| capital(c) && small(before)),
+        };
+        if proven { Seen::Utf8 } else { Seen::Either }
     }
 
     /// Where the first byte stands that this one-byte set has no character for.
     pub(super) fn first_hole(&self, bytes: &[u8]) -> Option<usize> {
-        let given = self.given_half();
-        bytes.iter().position(|byte| byte.checked_sub(0x80).is_some_and(|at| given[usize::from(at)].is_none()))
-    }
-
-    /// The characters of bytes 80 to FF in a one-byte set, `None` for a hole.
-    fn given_half(&self) -> [Option<char>; 128] {
-        let (text, _) = self.one_byte().decode_without_bom_handling(&UPPER_BYTES);
-        let mut characters = text.chars();
-        std::array::from_fn(|_| characters.next().filter(|&c| c != char::REPLACEMENT_CHARACTER))
-    }
-
-    /// The characters of bytes 80 to FF in a one-byte set, each another one. A hole is filled from Windows-1252, which has
-    /// none; where the set has that character for another byte (`×` in 8859/8), from U+F780 to U+F7FF, as WHATWG's
-    /// `x-user-defined` does. So [`encode`](Self::encode) gives every byte back.
-    fn upper_half(&self) -> [char; 128] {
-        let given = self.given_half();
-        let filling = Self::Windows1252.given_half();
-        std::array::from_fn(|at| {
-            let private = || char::from_u32(0xF780 + at as u32).unwrap_or_default();
-            given[at].or(filling[at].filter(|c| !given.contains(&Some(*c)))).unwrap_or_else(private)
-        })
+        let table = self.table()?;
+        bytes.iter().position(|byte| table.character(*byte).1)
     }
 
     /// Bytes of `text` in this set; `?` for each character that the set has not.
@@ -190,14 +222,15 @@ impl Charset {
         if text.is_ascii() {
             return Cow::Borrowed(text.as_bytes());
         }
-        match self {
-            Self::Utf8 | Self::Utf16 => Cow::Borrowed(text.as_bytes()),
-            Self::Ascii => Cow::Owned(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect()),
-            Self::Latin1 | Self::Windows1252 | Self::Iso8859(_) => {
-                let upper = self.upper_half();
-                let byte = |c: char| match upper.iter().position(|&known| known == c) {
+        match self.table() {
+            None if *self == Self::Ascii => {
+                Cow::Owned(text.chars().map(|c| if c.is_ascii() { c as u8 } else { b'?' }).collect())
+            }
+            None => Cow::Borrowed(text.as_bytes()),
+            Some(table) => {
+                let byte = |c: char| match table.characters.iter().position(|&known| known == c) {
                     _ if c.is_ascii() => c as u8,
-                    Some(at) => UPPER_BYTES[at],
+                    Some(at) => 0x80 | at as u8,
                     None => b'?',
                 };
                 Cow::Owned(text.chars().map(byte).collect())
@@ -205,15 +238,26 @@ impl Charset {
         }
     }
 
-    /// The table of a one-byte set; Windows-1252 for every other.
-    fn one_byte(&self) -> &'static Encoding {
+    /// The table of a one-byte set.
+    fn table(&self) -> Option<&'static Table> {
         match self {
-            Self::Iso8859(part) => {
-                Encoding::for_label(format!("iso-8859-{part}").as_bytes()).unwrap_or(encoding_rs::WINDOWS_1252)
-            }
-            Self::Ascii | Self::Utf8 | Self::Utf16 | Self::Latin1 | Self::Windows1252 => encoding_rs::WINDOWS_1252,
+            Self::Ascii | Self::Utf8 | Self::Utf16 => None,
+            Self::Latin1 | Self::Windows1252 => Some(&TABLES[0]),
+            Self::Iso8859(part) => Some(TABLES.get(usize::from(*part)).unwrap_or(&TABLES[0])),
         }
     }
+}
+
+/// Whether a character beyond ASCII, with those before and behind it, proves something.
+fn any_beyond_ascii(text: &str, proves: impl Fn(Option<char>, char, Option<char>) -> bool) -> bool {
+    let (mut before, mut rest) = (None, text.chars().peekable());
+    while let Some(c) = rest.next() {
+        if !c.is_ascii() && proves(before, c, rest.peek().copied()) {
+            return true;
+        }
+        before = Some(c);
+    }
+    false
 }
 
 /// How a message that came as UTF-16 was written.
@@ -305,7 +349,6 @@ mod tests {
 
     #[test]
     fn a_lying_label_is_seen_through() {
-        assert_eq!(Charset::Latin1.decode("Siân".as_bytes()), ("Siân".into(), true));
         assert_eq!(Charset::Ascii.decode("Siân".as_bytes()), ("Siân".into(), true));
         assert_eq!(Charset::Utf8.decode("Siân".as_bytes()), ("Siân".into(), false));
         assert_eq!(Charset::Utf8.decode(b"Si\xE2n"), ("Siân".into(), true));
@@ -348,12 +391,48 @@ mod tests {
         assert_eq!(Charset::Latin1.first_hole(b"\x81\xA5"), None);
     }
 
+    const WESTERN: [Charset; 3] = [Charset::Latin1, Charset::Windows1252, Charset::Iso8859(9)];
+
     #[test]
-    fn letters_that_look_like_utf8() {
-        assert_eq!(Charset::Iso8859(5).decode(b"\xC2\xB0"), ("ТА".into(), false));
-        assert_eq!(Charset::Iso8859(5).decode("Тата".as_bytes()), ("Тата".into(), true));
-        assert_eq!(Charset::Iso8859(11).decode(b"\xC3\xA9"), ("รฉ".into(), false));
-        assert_eq!(Charset::Latin1.decode(b"\xC3\xA9"), ("é".into(), true));
+    fn utf8_is_seen_where_the_label_makes_no_sense() {
+        for text in
+            ["Siân", "André", "JOSÉ", "Paweł", "Łukasz", "Émile", "50 €", "it’s", "Αθήνα", "Ionuț", "Ștefan", "😀"]
+        {
+            for charset in WESTERN {
+                assert_eq!(charset.seen(text.as_bytes()), Seen::Utf8, "{text} {charset:?}");
+            }
+        }
+        for part in [2, 3, 4, 10, 13, 14, 15, 16] {
+            for text in ["Siân", "André", "JOSÉ", "Paweł", "Łukasz", "it’s", "Αθήνα", "50 €"] {
+                assert_eq!(Charset::Iso8859(part).seen(text.as_bytes()), Seen::Utf8, "{text} {part}");
+            }
+        }
+        assert_eq!(Charset::Iso8859(5).seen("Тата".as_bytes()), Seen::Utf8);
+        assert_eq!(Charset::Ascii.seen("ÓŹ".as_bytes()), Seen::Utf8);
+    }
+
+    #[test]
+    fn letters_that_look_like_utf8_are_left_alone() {
+        for (charset, text) in [
+            (Charset::Iso8859(2), "JÓŹWIAK MÍŠEK ALOÍŠ DÚŽA ÓŚMY"),
+            (Charset::Iso8859(4), "ĶĒNIŅŠ"),
+            (Charset::Iso8859(15), "KRÄŽ"),
+            (Charset::Latin1, "CAFÉ»"),
+            (Charset::Latin1, "MÍŠEK DÚŽA"),
+            (Charset::Latin1, "Spaß»"),
+            (Charset::Windows1252, "“CAFÉ…”"),
+            (Charset::Iso8859(5), "ТА"),
+            (Charset::Iso8859(11), "รฉ"),
+        ] {
+            for word in text.split(' ') {
+                let bytes = charset.encode(word);
+                assert_eq!(charset.decode(&bytes), (word.into(), false), "{word} {charset:?}");
+                assert_ne!(charset.seen(&bytes), Seen::Utf8, "{word} {charset:?}");
+            }
+        }
+        assert_eq!(Charset::Latin1.seen(b"CAF\xC9\xBB"), Seen::Either);
+        assert_eq!(Charset::Latin1.seen(b"CAF\xC9"), Seen::Labelled);
+        assert_eq!(Charset::Iso8859(2).seen(b"ASCII"), Seen::Labelled);
     }
 
     fn one_byte_sets() -> impl Iterator<Item = Charset> {
@@ -372,13 +451,13 @@ mod tests {
     }
 
     proptest! {
-        /// No bytes in any set are lost: they are the text's UTF-8, or the set gives them back, or (where no set fits)
-        /// each wrong byte is a character of its own.
+        /// No bytes in any set are lost: the set gives them back, or (where no set fits) each wrong byte is a character of
+        /// its own.
         #[test]
         fn nothing_is_lost(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), 0xA0u8.., 0x20u8..0x7F], 0..60)) {
             for charset in one_byte_sets() {
-                let (text, wrong) = charset.decode(&bytes);
-                prop_assert!(charset.encode(&text).as_ref() == bytes || (wrong && text.as_bytes() == bytes));
+                let text = charset.decode(&bytes).0;
+                prop_assert!(charset.encode(&text).as_ref() == bytes);
             }
             for charset in [Charset::Utf8, Charset::Ascii] {
                 let (text, wrong) = charset.decode(&bytes);

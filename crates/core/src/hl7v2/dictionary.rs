@@ -180,6 +180,10 @@ mod tests {
     fn fields_as_each_version_has_them() {
         check("2.1", "PID", 3, "CK Patient id internal None 2.1");
         check("2.4", "PID", 3, "CX Patient Identifier List None 2.3.1");
+        check("2.3", "PID", 2, "CX Patient ID (External ID) None 2.3");
+        check("2.2", "PID", 3, "CM_PAT_ID Patient ID (Internal ID) None 2.2");
+        check("2.3", "MRG", 7, "XPN Prior Patient Name None 2.3");
+        check("2.8", "OBR", 7, "DTM Observation Date/Time None 2.6");
         check("2.3", "PID", 8, "IS Sex Some(1) 2.3");
         check("2.8", "PID", 8, "CWE Administrative Sex Some(1) 2.7");
         check("2.8", "OBX", 5, "VARIES Observation Value None 2.2");

@@ -99,6 +99,8 @@ pub enum WarningCode {
     UnknownCharset,
     /// The bytes are UTF-8 although MSH-18 says otherwise; they are read as UTF-8.
     MislabelledCharset,
+    /// The bytes could be UTF-8, but make sense in the set of MSH-18, too; they are read in that.
+    AmbiguousCharset,
     /// Some bytes are not valid in the character set; they are read as Windows-1252 (U+F780 to U+F7FF where the
     /// set has that character for another byte), or in UTF-16, where half a character
     /// is left, as U+FFFD.
@@ -123,7 +125,8 @@ impl fmt::Display for WarningCode {
             Self::NoFinalTerminator => "the last segment has no CR",
             Self::OddEncodingCharacters => "MSH-2 is not four or five different characters",
             Self::UnknownCharset => "MSH-18 names an unknown character set",
-            Self::MislabelledCharset => "the text is UTF-8 but MSH-18 says otherwise",
+            Self::MislabelledCharset => "the text is UTF-8 but MSH-18 says otherwise; it is read as UTF-8",
+            Self::AmbiguousCharset => "the text could be UTF-8 by chance; it is read in the character set of MSH-18",
             Self::InvalidCharacters => "some bytes are not valid in the character set",
             Self::Utf16 => "the message is UTF-16",
             Self::BatchEnvelope => "a batch header or trailer stands inside the message",

@@ -25,6 +25,11 @@ pub(super) struct Group {
 pub(super) struct Item {
     pub(super) kind: Kind,
     pub(super) repeats: bool,
+    /// A segment that senders put behind the segment of this name, which it should lead: it is taken out of its place when
+    /// the group has none, and none follows that it leads, until the items behind this one come.
+    pub(super) behind: Option<Name>,
+    /// Without this segment before it, it has no place in the group.
+    pub(super) needs: Option<Name>,
 }
 
 /// A segment or a group within.
@@ -35,19 +40,28 @@ pub(super) enum Kind {
 }
 
 const fn one(name: Name) -> Item {
-    Item { kind: Kind::Segment(name), repeats: false }
+    Item { kind: Kind::Segment(name), repeats: false, behind: None, needs: None }
 }
 
 const fn many(name: Name) -> Item {
-    Item { kind: Kind::Segment(name), repeats: true }
+    Item { repeats: true, ..one(name) }
+}
+
+/// A segment that senders also put behind the one it should lead.
+const fn late(name: Name, behind: Name) -> Item {
+    Item { behind: Some(behind), ..one(name) }
 }
 
 const fn group(group: &'static Group) -> Item {
-    Item { kind: Kind::Group(group), repeats: false }
+    Item { kind: Kind::Group(group), repeats: false, behind: None, needs: None }
 }
 
-const fn groups(group: &'static Group) -> Item {
-    Item { kind: Kind::Group(group), repeats: true }
+const fn groups(inner: &'static Group) -> Item {
+    Item { repeats: true, ..group(inner) }
+}
+
+const fn groups_of(inner: &'static Group, needs: Name) -> Item {
+    Item { needs: Some(needs), ..groups(inner) }
 }
 
 type Openers = &'static [Name];
@@ -74,6 +88,10 @@ pub(super) fn of_message(code: &str, trigger: &str) -> &'static Group {
         ) => &ADT_MERGE,
         ("ADT" | "BAR", _) => &ADT,
         ("SIU", _) => &SIU,
+        ("OUL", "R22") => &OUL_SPECIMENS,
+        ("OUL", "R23") => &OUL_CONTAINERS,
+        ("OUL", "R24") => &OUL_ORDERS,
+        // R21 and what came before it is made as ORU is.
         ("ORU" | "OUL", _) => &ORU,
         ("MDM", _) => &MDM,
         ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
@@ -167,6 +185,8 @@ static RESOURCES: Group = unordered(
     &[b"RGS", b"AIS", b"AIG", b"AIL", b"AIP"],
     &[
         one(b"RGS"),
+        // Of no version, and yet there: a note right behind RGS is one on the resources.
+        many(b"NTE"),
         groups(&SERVICE),
         groups(&GENERAL_RESOURCE),
         groups(&LOCATION_RESOURCE),
@@ -245,7 +265,8 @@ static ORDER_OBSERVATION: Group = ordered(
         one(b"CTD"),
         groups(&DIAGNOSIS),
         groups(&SPECIMEN_BEFORE),
-        groups(&OBSERVATION),
+        late(b"ORC", b"OBR"),
+        groups_of(&OBSERVATION, b"OBR"),
         many(b"FT1"),
         many(b"CTI"),
         groups(&SPECIMEN),
@@ -263,10 +284,63 @@ static ORU: Group = ordered(
     &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"EVN"), many(b"NTE"), groups(&PATIENT_RESULT), one(b"DSC")],
 );
 
+// Results of laboratory automation: by specimen (R22), by container (R23), by order (R24).
+
+static OUL_PATIENT: Group = ordered("PATIENT", &[b"PID"], &[one(b"PID"), one(b"PD1"), many(b"PRT"), many(b"NTE")]);
+static OUL_RESULT: Group =
+    ordered("RESULT", &[b"OBX"], &[one(b"OBX"), many(b"PRT"), one(b"TCD"), many(b"SID"), many(b"NTE")]);
+static OUL_ORDER: Group = ordered(
+    "ORDER",
+    &[b"OBR"],
+    &[
+        one(b"OBR"),
+        one(b"ORC"),
+        many(b"NTE"),
+        many(b"PRT"),
+        groups(&TIMING_QTY),
+        groups(&SPECIMEN_BEFORE),
+        groups(&OUL_RESULT),
+        many(b"CTI"),
+    ],
+);
+static OUL_CONTAINER: Group = ordered("CONTAINER", &[b"SAC"], &[one(b"SAC"), one(b"INV")]);
+static OUL_SPECIMEN: Group = ordered(
+    "SPECIMEN",
+    &[b"SPM"],
+    &[one(b"SPM"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION), groups(&OUL_CONTAINER), groups(&OUL_ORDER)],
+);
+static OUL_CONTAINER_ORDERS: Group = ordered("CONTAINER", &[b"SAC"], &[one(b"SAC"), one(b"INV"), groups(&OUL_ORDER)]);
+static OUL_SPECIMEN_CONTAINERS: Group = ordered(
+    "SPECIMEN",
+    &[b"SPM"],
+    &[one(b"SPM"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION), groups(&OUL_CONTAINER_ORDERS)],
+);
+
+const fn oul(results: Item) -> [Item; 9] {
+    [
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        many(b"NTE"),
+        group(&OUL_PATIENT),
+        group(&VISIT),
+        many(b"NK1"),
+        results,
+        one(b"DSC"),
+    ]
+}
+
+static OUL_SPECIMENS: Group = ordered("MESSAGE", &[], &oul(groups(&OUL_SPECIMEN)));
+static OUL_CONTAINERS: Group = ordered("MESSAGE", &[], &oul(groups(&OUL_SPECIMEN_CONTAINERS)));
+static OUL_ORDERS: Group = ordered("MESSAGE", &[], &oul(groups(&OUL_ORDER)));
+
 // Documents.
 
-static COMMON_ORDER: Group =
-    ordered("COMMON_ORDER", &[b"ORC", b"OBR"], &[one(b"ORC"), groups(&TIMING_QTY), one(b"OBR"), many(b"NTE")]);
+static COMMON_ORDER: Group = ordered(
+    "COMMON_ORDER",
+    &[b"ORC", b"OBR"],
+    &[one(b"ORC"), groups(&TIMING_QTY), one(b"OBR"), many(b"NTE"), late(b"ORC", b"OBR")],
+);
 /// One TXA with its content; the standard has one for each message, senders have more.
 static DOCUMENT: Group =
     ordered("DOCUMENT", &[b"TXA"], &[one(b"TXA"), many(b"CON"), many(b"NTE"), groups(&OBSERVATION)]);
@@ -309,6 +383,7 @@ static ORDER_PATIENT: Group = unordered(
     ],
 );
 static PATIENT_VISIT: Group = ordered("PATIENT_VISIT", &[b"PV1"], VISIT.items);
+static COMPONENT: Group = ordered("COMPONENT", &[b"RXC"], &[one(b"RXC"), many(b"NTE")]);
 static ORDER: Group = ordered(
     "ORDER",
     &[b"ORC", b"OBR"],
@@ -325,11 +400,12 @@ static ORDER: Group = ordered(
         many(b"NTE"),
         many(b"PRT"),
         many(b"RXR"),
-        many(b"RXC"),
+        groups(&COMPONENT),
         groups(&TIMING_QTY),
         one(b"CTD"),
         groups(&DIAGNOSIS),
         groups(&SPECIMEN_BEFORE),
+        late(b"ORC", b"OBR"),
         groups(&OBSERVATION),
         many(b"IPC"),
         groups(&SPECIMEN),

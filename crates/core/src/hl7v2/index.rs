@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::charset::{Charset, Utf16, utf16_to_utf8};
+use super::charset::{Charset, Seen, Utf16, utf16_to_utf8};
 use super::error::{ParseError, ParseErrorKind, Warning, WarningCode};
+use super::lines::{Begun, Lines};
 use super::scan::Delimiters;
 use super::separators::Separators;
 use super::switch::CodeSet;
@@ -112,30 +113,29 @@ impl MessageIndex {
         }
         let mut builder = Builder {
             bytes: &bytes[..end],
-            separators,
             options,
             segments: Vec::with_capacity(16),
             fields: Vec::with_capacity((end - start).min(1024) / 4),
             warnings,
             occurrences: BTreeMap::new(),
-            ends_in_cr: false,
+            field: separators.field,
+            lines: Lines::behind(separators.field, false),
         };
         builder.lines(start)?;
         let Builder { segments, fields, mut warnings, .. } = builder;
         let msh18 = msh18(&segments, &fields);
         let (declared, switchable) = declared(&bytes[msh18.clone()], msh18.start, &separators, &mut warnings);
+        let charset = match declared.unwrap_or(options.default_charset) {
+            // What is indexed is one byte wide, whatever the label.
+            Charset::Utf16 => Charset::Utf8,
+            other => other,
+        };
+        // Where the text switches from set to set, its bytes are of several, and the labels are believed.
+        let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
         let charset = match utf16.is_some() {
             true => Charset::Utf8,
-            false => {
-                let mut found = Vec::new();
-                let charset = settled(declared.unwrap_or(options.default_charset), &bytes, &mut found);
-                // Bytes of a set that the text switches to are not the first set's.
-                let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
-                if switchable.is_empty() || !(switches(b'C') || switches(b'M')) {
-                    warnings.extend(found);
-                }
-                charset
-            }
+            false if !switchable.is_empty() && (switches(b'C') || switches(b'M')) => charset,
+            false => settled(charset, &bytes, &mut warnings),
         };
         Ok(Self { bytes, separators, charset, utf16, switchable, segments, fields, warnings })
     }
@@ -177,14 +177,13 @@ fn skip_trailing(bytes: &[u8], start: usize, warnings: &mut Vec<Warning>) -> usi
 
 struct Builder<'b> {
     bytes: &'b [u8],
-    separators: Separators,
     options: &'b ParseOptions,
     segments: Vec<SegmentIndex>,
     fields: Vec<u32>,
     warnings: Vec<Warning>,
     occurrences: BTreeMap<[u8; 3], u32>,
-    /// The header ends in CR or CR LF, so a lone LF later may be part of a text.
-    ends_in_cr: bool,
+    field: u8,
+    lines: Lines,
 }
 
 impl Builder<'_> {
@@ -198,8 +197,8 @@ impl Builder<'_> {
     /// Indexes every line from `start` on.
     fn lines(&mut self, start: usize) -> Result<(), ParseError> {
         let bytes = self.bytes;
-        let field = self.separators.field;
-        let mut open = self.open(start)?;
+        let field = self.field;
+        let mut open = self.open(start, Some(*b"MSH"))?;
         // Line ends and blanks before this place are dealt with; each is looked at once.
         let mut resume = start;
         for at in Delimiters::of(&bytes[start..], field) {
@@ -213,17 +212,21 @@ impl Builder<'_> {
             }
             let next = self.next_line(at);
             resume = next;
-            if self.wraps(&open, at, next) {
-                self.warn(WarningCode::WrappedLine, at);
-                continue;
-            }
+            let name = match self.line(at, next) {
+                Begun::Segment(name) => Some(name),
+                Begun::Unknown => None,
+                Begun::Text => {
+                    self.warn(WarningCode::WrappedLine, at);
+                    continue;
+                }
+            };
             self.report_gap(at, next);
             open.end = at as u32;
             self.segments.push(open);
             if next == bytes.len() {
                 return Ok(());
             }
-            open = self.open(next)?;
+            open = self.open(next, name)?;
         }
         open.end = bytes.len() as u32;
         self.warn(WarningCode::NoFinalTerminator, bytes.len());
@@ -266,57 +269,30 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether the line end at `at` stands inside a field, so that the line at `next` continues it:
-    /// the line is no segment and follows a lone LF where segments end in CR, or a segment made
-    /// of free text.
-    fn wraps(&mut self, open: &SegmentIndex, at: usize, next: usize) -> bool {
+    /// What begins at `next`, behind the line end at `at`.
+    fn line(&mut self, at: usize, next: usize) -> Begun {
         let lone_lf = self.bytes[at] == b'\n';
         if self.segments.is_empty() {
-            self.ends_in_cr = !lone_lf;
+            self.lines = Lines::behind(self.field, !lone_lf);
             if lone_lf || self.bytes.get(at + 1) == Some(&b'\n') {
                 self.warn(WarningCode::LineFeed, at);
             }
         }
-        let free_text = open.fields_count > 0 && matches!(&open.name, b"OBX" | b"NTE");
-        // Control characters are no text, and a name in small letters is a segment gone wrong.
-        let text = match self.bytes.get(next..) {
-            Some(&[a, b, c, d, ..]) if d == self.separators.field => {
-                a > b' ' && ![a, b, c].iter().all(u8::is_ascii_alphanumeric)
-            }
-            Some(&[first, ..]) => first > b' ',
-            _ => false,
-        };
-        text && (free_text || (lone_lf && self.ends_in_cr)) && !self.is_segment(next)
+        self.lines.pass(&self.bytes[next..], lone_lf)
     }
 
-    /// A segment's name is an upper-case letter and two letters or digits, then a field or the
-    /// line's end.
-    fn is_segment(&self, at: usize) -> bool {
-        let line = &self.bytes[at..];
-        let Some((&[first, second, third], rest)) = line.split_first_chunk::<3>() else {
-            return false;
-        };
-        let inner = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-        let named = first.is_ascii_uppercase() && inner(second) && inner(third);
-        named
-            && match rest.iter().find(|&&b| b != b' ' && b != b'\t') {
-                None | Some(b'\r' | b'\n') => true,
-                Some(_) => rest[0] == self.separators.field,
-            }
-    }
-
-    fn open(&mut self, at: usize) -> Result<SegmentIndex, ParseError> {
+    /// Opens the segment of this name, or a line that is none, that begins at `at`.
+    fn open(&mut self, at: usize, name: Option<[u8; 3]>) -> Result<SegmentIndex, ParseError> {
         if self.segments.len() >= self.options.segments_max {
             return Err(ParseError { kind: ParseErrorKind::TooManySegments, offset: at });
         }
-        let named = self.is_segment(at);
-        let name = match self.bytes.get(at..at + 3) {
-            Some(&[a, b, c]) if named => [a, b, c],
-            _ => {
-                self.warn(WarningCode::NotASegment, at);
-                *NOT_A_SEGMENT
-            }
-        };
+        // The header of a batch with delimiters of its own has no fields here.
+        let ours = |b: &u8| *b == self.field || *b <= b' ';
+        let name = name.filter(|name| name == b"MSH" || self.bytes.get(at + 3).is_none_or(ours));
+        if name.is_none() {
+            self.warn(WarningCode::NotASegment, at);
+        }
+        let name = name.unwrap_or(*NOT_A_SEGMENT);
         match &name {
             // Reading on would file one patient's results in another's record.
             b"MSH" if !self.segments.is_empty() => {
@@ -362,7 +338,11 @@ fn declared(
     });
     let is_empty = |label: &str| matches!(label, "" | "\"\"");
     let first = labels.next().unwrap_or_default();
-    let set = Charset::from_msh18(first);
+    let set = match CodeSet::of_label(first) {
+        Some(CodeSet::OneByte(set)) => Some(set),
+        // None that a message can be written in without switching to it.
+        Some(CodeSet::Pairs(_)) | None => None,
+    };
     let mut unknown = set.is_none() && !is_empty(first);
     let mut switchable: Vec<CodeSet> = Vec::new();
     for label in labels.take(SWITCHABLE_MAX).filter(|label| !is_empty(label)) {
@@ -384,24 +364,21 @@ fn declared(
 
 /// The declared character set, corrected by what the bytes are.
 fn settled(declared: Charset, bytes: &[u8], warnings: &mut Vec<Warning>) -> Charset {
-    // What is indexed is one byte wide, whatever the label.
-    let declared = if declared == Charset::Utf16 { Charset::Utf8 } else { declared };
-    if bytes.is_ascii() {
-        return declared;
-    }
     let mut warn = |code, offset| warnings.push(Warning { code, offset });
-    match (declared, declared.seen_as_utf8(bytes).is_some()) {
-        (Charset::Utf8, true) => {}
-        (_, true) => {
+    match (declared, declared.seen(bytes)) {
+        (Charset::Utf8, Seen::Utf8) => {}
+        (_, Seen::Utf8) => {
             warn(WarningCode::MislabelledCharset, first_not_ascii(bytes));
             return Charset::Utf8;
         }
-        (Charset::Utf8 | Charset::Utf16, false) => {
+        (_, Seen::Either) => warn(WarningCode::AmbiguousCharset, first_not_ascii(bytes)),
+        (_, Seen::Labelled) if bytes.is_ascii() => {}
+        (Charset::Ascii, Seen::Labelled) => warn(WarningCode::InvalidCharacters, first_not_ascii(bytes)),
+        (Charset::Utf8 | Charset::Utf16, Seen::Labelled) => {
             let valid = bytes.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
             warn(WarningCode::InvalidCharacters, valid);
         }
-        (Charset::Ascii, false) => warn(WarningCode::InvalidCharacters, first_not_ascii(bytes)),
-        (Charset::Latin1 | Charset::Windows1252 | Charset::Iso8859(_), false) => {
+        (Charset::Latin1 | Charset::Windows1252 | Charset::Iso8859(_), Seen::Labelled) => {
             if let Some(offset) = declared.first_hole(bytes) {
                 warn(WarningCode::InvalidCharacters, offset);
             }

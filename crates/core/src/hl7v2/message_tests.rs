@@ -175,12 +175,41 @@ fn wrapped_lines_stay_in_their_field() {
 }
 
 #[test]
+fn words_on_a_line_of_their_own_are_text() {
+    // Typed line ends in a message that ends its segments in CR; line ends of the message's own.
+    for (end, lines) in [("\r", "\n"), ("\n", "\n"), ("\r\n", "\r\n"), ("\r", "\r")] {
+        let text = ["OBX|1|TX|||CHEST X-RAY:", "NAD", "No fracture seen.||||||F"].join(lines);
+        let message = parse([HEADER.trim_end(), &text, "NTE|1||done", "EVN|1", ""].join(end));
+        assert_eq!(names(&message), ["MSH", "OBX", "NTE", "EVN"], "{end:?} {lines:?}");
+        assert_eq!(
+            message.get(&Path::parse("OBX-5").unwrap()).unwrap().formatted(),
+            "CHEST X-RAY:\nNAD\nNo fracture seen."
+        );
+        assert_eq!(message.text("OBX-11").as_deref(), Some("F"));
+    }
+    let message = with("OBX|1|TX|||Diagnosis:\nPID\nBTS\nMSH\nMSH-2 lost\nABC|x\rOBX|2\nOBX|3\rZZZ\nnot of its name\r");
+    assert_eq!(names(&message), ["MSH", "OBX", "OBX", "OBX", "ZZZ", "???"]);
+    assert_eq!(message.text("OBX-5").as_deref(), Some("Diagnosis:\nPID\nBTS\nMSH\nMSH-2 lost\nABC"));
+    assert_eq!(message.text("OBX-6").as_deref(), Some("x"));
+    assert_eq!(message.segment_at(4).unwrap().field(0).raw(), b"ZZZ", "no text is hidden in a segment's name");
+    // Elsewhere a typed line end is believed for words, too, but not for segments of either kind.
+    assert_eq!(names(&with("PID|1|12 HIGH ST\nUSA\nEVN\nABC|1\r")), ["MSH", "PID", "EVN", "ABC"]);
+}
+
+#[test]
+fn another_message_with_other_delimiters_is_refused() {
+    assert_eq!(refused(b"MSH|^~\\&|A\rPID|1\rMSH#^~\\&#B\rPID#2\r"), ParseErrorKind::SecondHeader);
+    assert_eq!(refused(b"MSH|^~\\&|A\rOBX|1||a\nMSH|^~\\&|B\r"), ParseErrorKind::SecondHeader);
+}
+
+#[test]
 fn what_stands_around_the_message() {
     let message = parse("\u{feff}\x0b MSH|^~\\&|PAS\rPID|1\r\x1c\r");
     assert_eq!(names(&message), ["MSH", "PID"]);
     assert_eq!(codes(&message), [WarningCode::ByteOrderMark, WarningCode::LeadingBytes, WarningCode::TrailingBytes]);
     let trailer = with("PID|1\rBTS|1\r");
     assert_eq!(codes(&trailer), [WarningCode::BatchEnvelope]);
+    assert_eq!(names(&with("PID|1\rBHS#^~\\&#A\r")), ["MSH", "PID", "???"]);
 }
 
 #[test]
@@ -202,6 +231,15 @@ fn character_sets() {
     check("UNICODE UTF-8", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
     check("ASCII", b"Si\xE2n", "Siân", &[WarningCode::InvalidCharacters]);
+    // Letters that are UTF-8 by chance, alone in their message.
+    check("8859/2", b"J\xd3\xacWIAK", "JÓŹWIAK", &[WarningCode::AmbiguousCharset]);
+    check("8859/4", b"\xd3\xaaNI\xd1\xa9", "ĶĒNIŅŠ", &[WarningCode::AmbiguousCharset]);
+    check("8859/15", b"KR\xc4\xb4", "KRÄŽ", &[WarningCode::AmbiguousCharset]);
+    check("8859/1", b"CAF\xc9\xbb", "CAFÉ»", &[WarningCode::AmbiguousCharset]);
+    check("8859/2", "Siân".as_bytes(), "Siân", &[WarningCode::MislabelledCharset]);
+    // One value decides nothing for itself.
+    check("8859/1", b"CAF\xc9\xbb Si\xe2n", "CAFÉ» Siân", &[]);
+    check("8859/1", b"CAF\xc9\xbb^\xe2", "CAFÉ»", &[]);
     check("KLINGON", b"Sian", "Sian", &[WarningCode::UnknownCharset]);
     check("8859/1~UNICODE UTF-8", b"Si\xE2n", "Siân", &[]);
     check("8859/1", b"\\XE9\\", "é", &[]);

@@ -26,6 +26,7 @@ mod escape;
 mod grammar;
 mod index;
 mod layout;
+mod lines;
 mod location;
 mod message;
 pub mod mllp;

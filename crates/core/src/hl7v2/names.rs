@@ -1,6 +1,10 @@
 //! The names HL7 v2 gives to segments and message types, so that a slip of the pen in a mapping is found.
 //!
-//! For whoever writes a path; messages may hold any segment and are never held against these lists.
+//! For whoever writes a path, and for lines that could be text; a message may hold any segment and is never held against
+//! these lists.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use super::segment::SegmentName;
 
@@ -38,6 +42,12 @@ const LATER_FIELDS: u16 = 15;
 /// Names of the segments of the standard and of Fairway's own, those seen most often first.
 pub fn segment_names() -> impl Iterator<Item = &'static str> {
     SEGMENTS.split_ascii_whitespace().filter_map(|entry| Some(entry.split_once(':')?.0)).chain(OWN_SEGMENTS)
+}
+
+/// Whether this is the name of a segment of the standard or of Fairway's own.
+pub(super) fn is_segment(name: &[u8; 3]) -> bool {
+    static NAMES: LazyLock<HashSet<&[u8]>> = LazyLock::new(|| segment_names().map(str::as_bytes).collect());
+    NAMES.contains(&name[..])
 }
 
 /// Codes of the message types of the standard, those seen most often first.

@@ -229,6 +229,12 @@ impl<'t> Parser<'t> {
             Some((start, inner)) if inner.bytes().all(|b| b.is_ascii_digit()) => {
                 Repetition::Nth(self.nth(start, inner)?)
             }
+            Some((start, inner)) if inner.trim() != inner || inner.starts_with(['+', '-']) => {
+                self.at = start;
+                return self
+                    .fail("this is neither a number nor an authority", "write [2], [*] or [NHS], without blanks");
+            }
+            // Codes of organisations begin with a digit, too, as 8J094.
             Some((_, inner)) => Repetition::Authority(inner.to_owned()),
         };
         Ok(())

@@ -77,6 +77,10 @@ fn a_wrong_path_says_where_and_what() {
         ("PID-3[]", 6),
         ("PID-3[0]", 6),
         ("PID-3[NHS", 6),
+        ("PID-3[ NHS ]", 6),
+        ("PID-3[2 ]", 6),
+        ("PID-3[+2]", 6),
+        ("PID-3[-1]", 6),
         ("PID-3[1]x", 8),
         ("PID[x]-3", 4),
         ("PID-3 ", 5),
@@ -96,7 +100,7 @@ fn a_wrong_path_says_where_and_what() {
 proptest! {
     #[test]
     fn display_round_trips(
-        text in "[A-Z][A-Z0-9]{2}(\\[([1-9]|\\*)\\])?-[1-9][0-9]?(\\[([1-9][0-9]?|\\*|[A-Za-z.é ]{1,9}x)\\])?(\\.[1-9](\\.[1-9])?)?",
+        text in "[A-Z][A-Z0-9]{2}(\\[([1-9]|\\*)\\])?-[1-9][0-9]?(\\[([1-9][0-9]?|\\*|[A-Za-z0-9][A-Za-z.é ]{0,9}x)\\])?(\\.[1-9](\\.[1-9])?)?",
     ) {
         prop_assert_eq!(Path::parse(&text).unwrap().to_string(), text);
     }

@@ -3,7 +3,7 @@
 //! Reads the order of segments by the tables of `grammar`. It is lenient: it never fails and
 //! never moves a segment. What has no place stays with the group that is open and is listed.
 
-use super::grammar::{Group, Kind, of_message};
+use super::grammar::{Group, Item, Kind, of_message};
 use super::message::Message;
 use super::segment::SegmentName;
 
@@ -59,9 +59,16 @@ impl Structure {
                 strays: Vec::new(),
             },
             open: vec![Open { id: Self::root(), grammar, next: 0, seen: 0 }],
+            follows: None,
         };
-        for segment in message.segments() {
-            reader.segment(segment.name_bytes(), segment.index());
+        let mut segments = message.segments();
+        while let Some(segment) = segments.next() {
+            let name = segment.name_bytes();
+            // Only ORC is ever late. What stands between it and its segment is looked at for no other ORC.
+            let between = |name: &&[u8; 3]| matches!(*name, [b'Z', ..] | b"NTE" | b"PRT" | b"TQ1" | b"TQ2");
+            let mut behind = segments.clone().map(|segment| segment.name_bytes()).skip_while(between);
+            reader.follows = if name == b"ORC" { behind.next() } else { None };
+            reader.segment(name, segment.index());
         }
         reader.structure
     }
@@ -136,10 +143,12 @@ impl Structure {
     }
 }
 
-struct Reader {
+struct Reader<'m> {
     structure: Structure,
     /// Open groups, the root first. Never empty.
     open: Vec<Open>,
+    /// What an ORC at hand may lead.
+    follows: Option<&'m [u8; 3]>,
 }
 
 /// A group that is open and how far its items are read.
@@ -153,8 +162,8 @@ struct Open {
 }
 
 impl Open {
-    /// The first item that takes a segment of this name; out of its turn, too, unless `in_turn`.
-    fn item(&self, name: &[u8; 3], in_turn: bool) -> Option<usize> {
+    /// The first item that takes a segment of this name, with another behind it; out of its turn, too, unless `in_turn`.
+    fn item(&self, name: &[u8; 3], follows: Option<&[u8; 3]>, in_turn: bool) -> Option<usize> {
         self.grammar.items.iter().enumerate().position(|(at, item)| {
             let free = item.repeats || self.seen & (1 << at) == 0;
             let turn = if self.grammar.ordered { at >= self.next } else { free };
@@ -162,18 +171,29 @@ impl Open {
                 Kind::Segment(segment) => segment == name,
                 Kind::Group(group) => group.openers.contains(&name),
             };
-            takes && (turn || !in_turn)
+            let due = item.behind.is_none_or(|led| turn && self.has(led) && !self.has(name) && follows != Some(led));
+            takes && due && (turn || !in_turn)
         })
     }
 
+    /// Whether a segment of its own has come.
+    fn has(&self, name: &[u8; 3]) -> bool {
+        let own = |item: &Item| matches!(item.kind, Kind::Segment(segment) if segment == name);
+        self.grammar.items.iter().enumerate().any(|(at, item)| self.seen & (1 << at) != 0 && own(item))
+    }
+
     fn mark(&mut self, at: usize) {
-        let repeats = self.grammar.items.get(at).is_some_and(|item| item.repeats);
-        self.next = self.next.max(if repeats { at } else { at + 1 });
         self.seen |= 1 << at;
+        match self.grammar.items.get(at) {
+            // What has its place before goes on.
+            Some(Item { behind: Some(_), .. }) => {}
+            Some(Item { repeats: true, .. }) => self.next = self.next.max(at),
+            Some(_) | None => self.next = self.next.max(at + 1),
+        }
     }
 }
 
-impl Reader {
+impl Reader<'_> {
     fn segment(&mut self, name: &[u8; 3], index: usize) {
         let group = match self.find(name, true) {
             Some((depth, at)) => self.enter(depth, at, name, index),
@@ -191,7 +211,7 @@ impl Reader {
     /// The innermost open group that takes a segment, and its item.
     fn find(&self, name: &[u8; 3], in_turn: bool) -> Option<(usize, usize)> {
         let depths = self.open.iter().enumerate().rev();
-        depths.filter_map(|(depth, open)| Some((depth, open.item(name, in_turn)?))).next()
+        depths.filter_map(|(depth, open)| Some((depth, open.item(name, self.follows, in_turn)?))).next()
     }
 
     /// Puts a segment into an item of an open group, and opens the groups below that it opens.
@@ -199,16 +219,20 @@ impl Reader {
         self.open.truncate(depth + 1);
         let mut at = Some(at);
         while let (Some(item), Some(open)) = (at, self.open.last_mut()) {
+            let Item { kind, needs, .. } = &open.grammar.items[item];
+            if needs.is_some_and(|needs| !open.has(needs)) && self.structure.strays.last() != Some(&index) {
+                self.structure.strays.push(index);
+            }
             open.mark(item);
             let parent = open.id;
-            let Kind::Group(grammar) = open.grammar.items[item].kind else {
+            let Kind::Group(grammar) = *kind else {
                 break;
             };
             let id = GroupId(self.structure.instances.len() as u32);
             let instance = Instance { grammar, parent: Some(parent), first: index, last: index };
             self.structure.instances.push(instance);
             let opened = Open { id, grammar, next: 0, seen: 0 };
-            at = opened.item(name, true);
+            at = opened.item(name, self.follows, true);
             self.open.push(opened);
         }
         self.innermost()

@@ -76,6 +76,8 @@ fn appointments() {
          RESOURCES{ RGS SERVICE{ AIS NTE } GENERAL_RESOURCE{ AIG NTE } LOCATION_RESOURCE{ AIL } \
          PERSONNEL_RESOURCE{ AIP NTE } } RESOURCES{ RGS LOCATION_RESOURCE{ AIL } SERVICE{ AIS } }",
     );
+    // A note behind RGS is none of the appointment's.
+    check("SIU^S12", "SCH PID RGS NTE AIS NTE", "SCH PATIENT{ PID } RESOURCES{ RGS NTE SERVICE{ AIS NTE } }");
     check(
         "SIU^S14",
         "SCH PID AIL AIP",
@@ -117,6 +119,59 @@ fn results() {
 }
 
 #[test]
+fn an_orc_behind_its_obr_tears_nothing() {
+    let order = "ORDER_OBSERVATION{ OBR ORC OBSERVATION{ OBX } }";
+    check("ORU^R01", "OBR ORC OBX", &format!("PATIENT_RESULT{{ {order} }}"));
+    check("ORU^R01", "OBR ORC OBX OBR ORC OBX", &format!("PATIENT_RESULT{{ {order} {order} }}"));
+    check(
+        "ORU^R01",
+        "OBR NTE ORC NTE TQ1 OBX OBR OBX",
+        "PATIENT_RESULT{ ORDER_OBSERVATION{ OBR NTE ORC NTE TIMING_QTY{ TQ1 } OBSERVATION{ OBX } } \
+         ORDER_OBSERVATION{ OBR OBSERVATION{ OBX } } }",
+    );
+    // An ORC that an OBR follows leads that one.
+    check(
+        "ORU^R01",
+        "OBR ORC NTE OBR OBX",
+        "PATIENT_RESULT{ ORDER_OBSERVATION{ OBR } ORDER_OBSERVATION{ ORC NTE OBR OBSERVATION{ OBX } } }",
+    );
+    check(
+        "ORU^R01",
+        "ORC OBR ORC OBR OBX",
+        "PATIENT_RESULT{ ORDER_OBSERVATION{ ORC OBR } ORDER_OBSERVATION{ ORC OBR OBSERVATION{ OBX } } }",
+    );
+    // Results without an OBR of theirs are told.
+    check(
+        "ORU^R01",
+        "OBR OBX ORC OBX",
+        "PATIENT_RESULT{ ORDER_OBSERVATION{ OBR OBSERVATION{ OBX } } ORDER_OBSERVATION{ ORC OBSERVATION{ OBX! } } }",
+    );
+    check("ORM^O01", "PID OBR ORC OBX", "PATIENT{ PID } ORDER{ OBR ORC OBSERVATION{ OBX } }");
+    check("MDM^T02", "PID OBR ORC TXA OBX", "PID COMMON_ORDER{ OBR ORC } DOCUMENT{ TXA OBSERVATION{ OBX } }");
+}
+
+#[test]
+fn laboratory_automation() {
+    check(
+        "OUL^R22",
+        "PID PV1 SPM OBX SAC OBR ORC NTE OBX NTE OBX SPM OBR ORC OBX",
+        "PATIENT{ PID } VISIT{ PV1 } SPECIMEN{ SPM SPECIMEN_OBSERVATION{ OBX } CONTAINER{ SAC } \
+         ORDER{ OBR ORC NTE RESULT{ OBX NTE } RESULT{ OBX } } } SPECIMEN{ SPM ORDER{ OBR ORC RESULT{ OBX } } }",
+    );
+    check(
+        "OUL^R23",
+        "SPM SAC INV OBR ORC OBX SAC OBR OBX",
+        "SPECIMEN{ SPM CONTAINER{ SAC INV ORDER{ OBR ORC RESULT{ OBX } } } CONTAINER{ SAC ORDER{ OBR RESULT{ OBX } } } }",
+    );
+    check(
+        "OUL^R24",
+        "PID OBR ORC SPM SAC OBX OBR OBX",
+        "PATIENT{ PID } ORDER{ OBR ORC SPECIMEN{ SPM SAC } RESULT{ OBX } } ORDER{ OBR RESULT{ OBX } }",
+    );
+    check("OUL^R21", "PID OBR OBX", "PATIENT_RESULT{ PATIENT{ PID } ORDER_OBSERVATION{ OBR OBSERVATION{ OBX } } }");
+}
+
+#[test]
 fn documents_orders_and_immunisations() {
     check(
         "MDM^T02",
@@ -129,6 +184,11 @@ fn documents_orders_and_immunisations() {
         "PID PV1 IN1 AL1 ORC NTE OBR NTE DG1 OBX NTE ORC RXO RXR",
         "PATIENT{ PID PATIENT_VISIT{ PV1 } INSURANCE{ IN1 } ALLERGY{ AL1 } } \
          ORDER{ ORC NTE OBR NTE DIAGNOSIS{ DG1 } OBSERVATION{ OBX NTE } } ORDER{ ORC RXO RXR }",
+    );
+    check(
+        "OMP^O09",
+        "PID ORC RXO NTE RXR RXC NTE RXC OBX",
+        "PATIENT{ PID } ORDER{ ORC RXO NTE RXR COMPONENT{ RXC NTE } COMPONENT{ RXC } OBSERVATION{ OBX } }",
     );
     check(
         "VXU^V04",
@@ -162,7 +222,7 @@ fn every_grammar_is_sound() {
         assert!(depth <= 5 && group.items.len() <= 64, "{}", group.name);
         for opener in group.openers {
             let opened = Open { id: Structure::root(), grammar: group, next: 0, seen: 0 };
-            assert!(opened.item(opener, true).is_some(), "{} {opener:?}", group.name);
+            assert!(opened.item(opener, None, true).is_some(), "{} {opener:?}", group.name);
         }
         for item in group.items {
             if let Kind::Group(inner) = item.kind {
@@ -177,6 +237,9 @@ fn every_grammar_is_sound() {
         ("ADT", "A17"),
         ("SIU", "S12"),
         ("ORU", "R01"),
+        ("OUL", "R22"),
+        ("OUL", "R23"),
+        ("OUL", "R24"),
         ("MDM", "T02"),
         ("ORM", "O01"),
         ("VXU", "V04"),

@@ -108,13 +108,16 @@ pub enum TimeError {
     /// An offset that is not `+HHMM`, `-HHMM`, `+HH` or `-HH` up to 14 hours.
     #[error("the timestamp's offset is not +HHMM or -HHMM")]
     Offset,
+    /// An offset behind a year or a month: `2024-04` is rather a date with a dash in it.
+    #[error("the timestamp has an offset behind a year or month; write YYYYMMDD, without dashes")]
+    OffsetOfNoDay,
 }
 
 impl Timestamp {
     /// Reads `YYYY[MM[DD[HH[MM[SS[.F…]]]]]][+HHMM]`; blanks at both ends do not matter.
     ///
     /// # Errors
-    /// Refuses half a component, dates and times that do not exist, and hour 24.
+    /// Refuses half a component, dates and times that do not exist, hour 24, and an offset without a day.
     pub fn parse(text: &str) -> Result<Timestamp, TimeError> {
         let text = text.trim();
         if text.is_empty() {
@@ -158,6 +161,7 @@ impl Timestamp {
             () if self.minute.is_some_and(|minute| minute > 59) => Err(TimeError::Minute),
             () if self.second.is_some_and(|second| second > 59) => Err(TimeError::Second),
             () if self.fraction.is_some() && self.second.is_none() => Err(TimeError::Fraction),
+            () if self.offset_minutes.is_some() && self.day.is_none() => Err(TimeError::OffsetOfNoDay),
             () => Ok(()),
         }
     }
@@ -208,7 +212,8 @@ impl Timestamp {
     /// of their fraction, and the offset that was typed or that `zone` has at that local time.
     ///
     /// A local time that the zone skips moves forward by the gap; one that occurs twice is the
-    /// first.
+    /// first. FHIR has no seconds in an offset: those of times before zones were agreed on (London until 1847, -00:01:15)
+    /// are cut, so that this may lie up to a minute beside [`instant`](Self::instant).
     pub fn fhir_date_time(&self, zone: &Zone) -> String {
         if self.precision() < Precision::Minute {
             return self.fhir_date();

@@ -395,9 +395,10 @@ fn decoded(bytes: Vec<u8>, set: Option<CodeSet>, charset: Charset) -> String {
     if let Some(text) = set.and_then(|set| set.decode(&bytes)) {
         return text;
     }
-    if charset.seen_as_utf8(&bytes).is_none() {
-        return charset.decode(&bytes).0.into_owned();
+    if let (Cow::Owned(text), _) = charset.decode(&bytes) {
+        return text;
     }
+    // The text is those very bytes.
     String::from_utf8(bytes).unwrap_or_default()
 }
 

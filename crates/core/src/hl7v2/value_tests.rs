@@ -94,6 +94,9 @@ fn sets_are_switched_where_declared() {
     check("ASCII~8859/7", b"\\c2d46\\ is not, \\C2D46\\\xE1\xE2\\C2842\\ is", "\\c2d46\\ is not, αβ is");
     check("ASCII~ISO IR87", b"YAMADA \\M2442\\\x3B\x33\x45\x44\\C2842\\!", "YAMADA 山田!");
     check("~8859/15", "é\\C2D62\\".as_bytes(), "é");
+    // What is UTF-8 by chance is believed to be of the set.
+    check("8859/1~8859/2", b"\\C2D42\\J\xD3\xACWIAK", "JÓŹWIAK");
+    check("8859/2~8859/5", b"J\xD3\xACWIAK \\C2D4C\\\xC2\xB0", "JÓŹWIAK ТА");
     // Unterminated: to the end. Not declared, unknown, half: as typed.
     check("8859/1~8859/15", b"a\\C2D62\\\xA4", "a€");
     check("8859/1", b"\\C2D42\\\xA3", "\\C2D42\\£");
@@ -115,7 +118,7 @@ fn names_of_sets_are_checked() {
     let codes = |msh18: &str| -> Vec<WarningCode> {
         message(msh18, b"x").warnings().iter().map(|warning| warning.code).collect()
     };
-    for known in ["", "\"\"", "~", "~~", "ASCII~ISO IR87~KS X 1001", "8859/1^x"] {
+    for known in ["", "\"\"", "~", "~~", "ASCII~ISO IR87~KS X 1001", "ISO IR14~ISO IR87", "8859/1^x"] {
         assert_eq!(codes(known), [], "{known}");
     }
     for unknown in ["KLINGON", "8859/1~KLINGON", "8859/12~KLINGON", "ISO IR87"] {

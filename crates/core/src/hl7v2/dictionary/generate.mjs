@@ -21,12 +21,20 @@ const versions = Object.keys(dictionaries);
 const letter = (at) => String.fromCharCode(97 + at);
 // Some names carry a dash that was read in the wrong character set, a footnote's mark, or say that a segment is one.
 const clean = (text) => text.replace(/\s*вЂ“\s*/g, ' - ').replace(/\s+/g, ' ').trim()
-  .replace(/( segment| [+*])$/i, '');
+  .replace(/( segment-?| [+*#])$/i, '');
 // A code's meaning without its commentary.
 const short = (text) => clean(text).replace(/^[A-Z/]+ - ?/, '').replace(/(?<=\w)(; |\. |: | \().*$/, '');
 
 // What the sources have wrong. OBX-5 is of the type that OBX-2 names; the first component of TS is a time.
 const TYPES = {'OBX-5': 'VARIES', 'TS-1': 'DTM'};
+// The same in one version, type and name.
+const IN_VERSION = {
+  '2.2 PID-2': ['CK', 'Patient ID (External ID)'],
+  '2.2 PID-3': ['CM_PAT_ID', 'Patient ID (Internal ID)'],
+  '2.3 PID-2': ['CX', 'Patient ID (External ID)'],
+  '2.3 PID-3': ['CX', 'Patient ID (Internal ID)'],
+  '2.3 MRG-7': ['XPN', 'Prior Patient Name'],
+};
 // A component whose table the sources tell from 2.5 on only.
 const TABLES = {'MSG-2': 3, 'CM_MSG-2': 3};
 
@@ -59,10 +67,11 @@ function parts(kind, name) {
   const numbers = new Set(all.flatMap((fields) => Object.keys(fields).map(Number)));
   return [...numbers].sort((a, b) => a - b).map((n) => {
     const key = `${name}-${n}`;
-    const texts = all.map((fields) => fields[n]).map((field) => {
+    const texts = all.map((fields) => fields[n]).map((field, at) => {
       if (!field) return undefined;
+      const [type, name] = IN_VERSION[`${versions[at]} ${key}`] ?? [TYPES[key] ?? field.type, clean(field.desc)];
       const table = field.table ?? TABLES[key];
-      return `${TYPES[key] ?? field.type}${table ? '/' + table : ''} ${clean(field.desc)}`;
+      return `${type}${table ? '/' + table : ''} ${name}`;
     });
     return [n, ...history(texts)].join('\t');
   });

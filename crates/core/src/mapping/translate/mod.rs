@@ -10,7 +10,7 @@ mod rows;
 mod scope;
 mod trace;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use fairway_care::{Label, Organisation, TeamRequest};
@@ -193,9 +193,9 @@ fn teams(message: &Message, add: &Path, remove: &Path) -> Result<Option<TeamRequ
 /// `PID-5.7`, and where only the first repetition is read as `PV1-7[2]`; each once.
 pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
     let Some(plan) = plan.message(&message.code(), &message.trigger()) else { return Vec::new() };
-    let mut found: Vec<String> = Vec::new();
+    let (mut found, mut known): (Vec<String>, HashSet<String>) = Default::default();
     let mut add = |path: String| {
-        if !found.contains(&path) {
+        if known.insert(path.clone()) {
             found.push(path);
         }
     };
