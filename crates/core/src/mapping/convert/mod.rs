@@ -13,7 +13,10 @@ use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
 pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
-pub(super) use person::{cx_identifier, ei_identifier, human_name, xcn_human_name, xcn_identifier};
+pub(super) use person::{
+    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
+    xon_identifier,
+};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +42,10 @@ pub(super) enum Conversion {
     Decimal,
     Date,
     DateTime,
+    TimedDate,
     Instant,
     Address,
+    PostalAddress,
     ContactPoint,
     XcnName,
     NdlName,
@@ -54,6 +59,8 @@ pub(super) enum Conversion {
     CxIdentifier,
     XcnIdentifier,
     EiIdentifier,
+    HdIdentifier,
+    XonIdentifier,
     Coding,
     Period,
     Quantity,
@@ -83,6 +90,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         r#""2024-07-01T09:30:00+01:00""#,
     ),
     doc(
+        "timed-date",
+        &["dateTime"],
+        "A time stamp that holds a time of the day, as `date-time`; a mere date makes nothing.",
+        "202407010930",
+        r#""2024-07-01T09:30:00+01:00""#,
+    ),
+    doc(
         "instant",
         &["instant", "dateTime"],
         "A time stamp as an instant in UTC; missing parts are 01 or 0.",
@@ -95,6 +109,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "XAD.",
         "Flat 1^1, The Road^London^^SW1A 1AA^GBR",
         r#"{"line":["Flat 1","1, The Road"],"city":"London","postalCode":"SW1A 1AA","country":"GBR"}"#,
+    ),
+    doc(
+        "postal-address",
+        &["Address"],
+        "XAD as `address`, with its type, county, addressee and dates.",
+        "1 The Road^^Ely^^CB7 4DL^GBR^M^^CAM",
+        r#"{"type":"postal","line":["1 The Road"],"city":"Ely","district":"CAM","postalCode":"CB7 4DL","country":"GBR"}"#,
     ),
     doc(
         "contact-point",
@@ -182,6 +203,20 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         r#"{"system":"urn:fairway:rxx:identifier:lab","value":"O7"}"#,
     ),
     doc(
+        "hd-identifier",
+        &["Identifier"],
+        "HD: the universal id when it is one, else the name.",
+        "LAB^1.2.3^ISO",
+        r#"{"system":"urn:ietf:rfc3986","value":"urn:oid:1.2.3"}"#,
+    ),
+    doc(
+        "xon-identifier",
+        &["Identifier"],
+        "The identifier in XON; `with` is the system of one that names no authority.",
+        "Ely Surgery^L^Y06601^^^ODS",
+        r#"{"system":"https://fhir.nhs.uk/Id/ods-organization-code","value":"Y06601"}"#,
+    ),
+    doc(
         "coding",
         &["Coding"],
         "CE or CWE: the first triplet.",
@@ -221,15 +256,17 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 25] = [
+const ORDER: [Conversion; 29] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
     Conversion::Decimal,
     Conversion::Date,
     Conversion::DateTime,
+    Conversion::TimedDate,
     Conversion::Instant,
     Conversion::Address,
+    Conversion::PostalAddress,
     Conversion::ContactPoint,
     Conversion::XcnName,
     Conversion::NdlName,
@@ -243,6 +280,8 @@ const ORDER: [Conversion; 25] = [
     Conversion::CxIdentifier,
     Conversion::XcnIdentifier,
     Conversion::EiIdentifier,
+    Conversion::HdIdentifier,
+    Conversion::XonIdentifier,
     Conversion::Coding,
     Conversion::Period,
     Conversion::Quantity,
@@ -346,6 +385,12 @@ pub(super) fn date_time(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_date_time(zone))))
 }
 
+/// A date and time; nothing when only a date is known (v2-to-fhir PID[Patient], PID-7).
+pub(super) fn timed_date(value: Value<'_>, zone: &Zone) -> Converted {
+    let time = timestamp(value)?.map(|time| time.fhir_date_time(zone));
+    Ok(time.filter(|time| time.contains('T')).map(Json::String))
+}
+
 pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_instant(zone))))
 }
@@ -384,6 +429,11 @@ pub(super) fn address(value: Value<'_>) -> Option<Json> {
         members.insert(0, ("use", Json::string(usage)));
     }
     Some(Json::object(members))
+}
+
+/// Component `n` of a value, or sub-component when the value is itself a component.
+pub(super) fn part_of<'m>(value: Value<'m>, n: usize) -> Value<'m> {
+    if value.level() < Level::Component { value.component(n) } else { value.subcomponent(n) }
 }
 
 /// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5).
@@ -598,7 +648,9 @@ mod tests {
                 Conversion::Date => date(value),
                 Conversion::DateTime => date_time(value, &zone),
                 Conversion::Instant | Conversion::EndOfAppointment => instant(value, &zone),
+                Conversion::TimedDate => timed_date(value, &zone),
                 Conversion::Address => Ok(address(value)),
+                Conversion::PostalAddress => Ok(postal_address(value, &zone)),
                 Conversion::ContactPoint => Ok(contact_point(value, None)),
                 Conversion::XcnName => Ok(xcn_name(value)),
                 Conversion::NdlName => Ok(ndl_name(value)),
@@ -611,6 +663,8 @@ mod tests {
                 Conversion::CxIdentifier => Ok(cx_identifier(value, None, "RXX", &zone)),
                 Conversion::XcnIdentifier => Ok(xcn_identifier(value, "RXX")),
                 Conversion::EiIdentifier => Ok(ei_identifier(value, None, "RXX")),
+                Conversion::HdIdentifier => Ok(hd_identifier(value)),
+                Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),
                 Conversion::Quantity => quantity(value),

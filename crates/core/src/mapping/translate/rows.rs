@@ -280,7 +280,9 @@ impl<'m> Run<'_, 'm> {
                 Conversion::Date => convert::date(value),
                 Conversion::DateTime => convert::date_time(value, zone),
                 Conversion::Instant | Conversion::EndOfAppointment => convert::instant(value, zone),
+                Conversion::TimedDate => convert::timed_date(value, zone),
                 Conversion::Address => Ok(convert::address(value)),
+                Conversion::PostalAddress => Ok(convert::postal_address(value, zone)),
                 Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
                 Conversion::XcnName => Ok(convert::xcn_name(value)),
                 Conversion::NdlName => Ok(convert::ndl_name(value)),
@@ -294,6 +296,10 @@ impl<'m> Run<'_, 'm> {
                 Conversion::XcnIdentifier => Ok(convert::xcn_identifier(value, self.organisation)),
                 Conversion::EiIdentifier => {
                     Ok(convert::ei_identifier(value, argument.with.as_deref(), self.organisation))
+                }
+                Conversion::HdIdentifier => Ok(convert::hd_identifier(value)),
+                Conversion::XonIdentifier => {
+                    Ok(convert::xon_identifier(value, argument.with.as_deref(), self.organisation))
                 }
                 Conversion::Period => Ok(convert::period(value, zone)),
                 Conversion::Quantity => convert::quantity(value),
