@@ -463,15 +463,17 @@ impl Compiler<'_> {
             Some((text, _))
                 if matches!(
                     conversion,
-                    Conversion::CxIdentifier | Conversion::EiIdentifier | Conversion::XonIdentifier
+                    Conversion::CxIdentifier
+                        | Conversion::EiIdentifier
+                        | Conversion::HdIdentifier
+                        | Conversion::XonIdentifier
                 ) =>
             {
                 Some(text)
             }
             Some((_, at)) => {
                 let message = format!("`{}` takes no `with`", conversion.doc().name);
-                let hint =
-                    "leave it out; it is for `contact-point`, `cx-identifier`, `ei-identifier` and `xon-identifier`";
+                let hint = "leave it out; it is for `contact-point` and conversions of identifiers";
                 self.problems.hint(&at, message, hint);
                 None
             }

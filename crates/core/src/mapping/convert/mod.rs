@@ -14,7 +14,7 @@ use crate::hl7v2::{Level, Timestamp, Value, Zone};
 pub(super) use attachment::{attachment, pointer};
 pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
+    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, telecom, xcn_human_name, xcn_identifier,
     xon_identifier,
 };
 
@@ -205,7 +205,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     doc(
         "hd-identifier",
         &["Identifier"],
-        "HD: the universal id when it is one, else the name.",
+        "HD: the universal id when it is one, else the name; `with` is the system of a name.",
         "LAB^1.2.3^ISO",
         r#"{"system":"urn:ietf:rfc3986","value":"urn:oid:1.2.3"}"#,
     ),
@@ -663,7 +663,7 @@ mod tests {
                 Conversion::CxIdentifier => Ok(cx_identifier(value, None, "RXX", &zone)),
                 Conversion::XcnIdentifier => Ok(xcn_identifier(value, "RXX")),
                 Conversion::EiIdentifier => Ok(ei_identifier(value, None, "RXX")),
-                Conversion::HdIdentifier => Ok(hd_identifier(value)),
+                Conversion::HdIdentifier => Ok(hd_identifier(value, None)),
                 Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),

@@ -6,7 +6,7 @@ use crate::fhir::Json;
 use crate::hl7v2::{Value, Zone};
 use crate::mapping::identifiers::{nhs_number, split_status, verification_status};
 
-use super::{address, collapse, date_time, part_of, text};
+use super::{address, collapse, contact_point, date_time, part_of, text};
 
 /// Where the parts of a name stand.
 struct NameParts {
@@ -96,13 +96,33 @@ pub(in crate::mapping) fn cx_identifier(
 ) -> Option<Json> {
     let given = value.component(5).trimmed();
     let kind = if given.is_empty() { kind } else { Some(&*given) };
-    identifier(value, value.component(4), kind, organisation, period(value.component(7), value.component(8), zone))
+    let dates = period(value.component(7), value.component(8), zone);
+    let made = identifier(value, value.component(4), kind, organisation, dates)?;
+    Some(with_check_digit(made, value.component(2), value.component(3)))
+}
+
+/// Adds the check digit that stands beside a number, and the scheme it follows (v2-to-fhir CX[Identifier]).
+fn with_check_digit(mut identifier: Json, digit: Value<'_>, scheme: Value<'_>) -> Json {
+    let extension = |url: &str, value| Json::object([("url", Json::string(url)), ("valueString", value)]);
+    let Json::Object(object) = &mut identifier else { return identifier };
+    let Some(digit) = text(digit) else { return identifier };
+    let mut extensions = vec![extension("http://hl7.org/fhir/StructureDefinition/identifier-checkDigit", digit)];
+    extensions.extend(
+        text(scheme).map(|it| extension("http://hl7.org/fhir/StructureDefinition/namingsystem-checkDigit", it)),
+    );
+    if let Some(Json::Array(more)) = object.remove("extension") {
+        extensions.extend(more);
+    }
+    object.insert("extension", Json::Array(extensions));
+    identifier
 }
 
 /// The identifier in XCN (v2-to-fhir XCN[Practitioner]).
 pub(in crate::mapping) fn xcn_identifier(value: Value<'_>, organisation: &str) -> Option<Json> {
     let kind = value.component(13).trimmed();
-    identifier(value, value.component(9), Some(&*kind).filter(|kind| !kind.is_empty()), organisation, None)
+    let kind = Some(&*kind).filter(|kind| !kind.is_empty());
+    let made = identifier(value, value.component(9), kind, organisation, None)?;
+    Some(with_check_digit(made, value.component(11), value.component(12)))
 }
 
 /// EI (v2-to-fhir EI[Identifier]): its authority is spread over components 2 to 4.
@@ -112,29 +132,60 @@ pub(in crate::mapping) fn ei_identifier(value: Value<'_>, kind: Option<&str>, or
     made(text(part_of(value, 1))?, kind, system, None)
 }
 
-/// HD (v2-to-fhir HD[Organization], HD[Identifier]).
-pub(in crate::mapping) fn hd_identifier(value: Value<'_>) -> Option<Json> {
+/// HD (v2-to-fhir HD[Organization], HD[Identifier]); `system` is that of a name without a universal id.
+pub(in crate::mapping) fn hd_identifier(value: Value<'_>, system: Option<&str>) -> Option<Json> {
     let part = |n| part_of(value, n).trimmed();
-    match universal_uri(&part(2), &part(3)) {
-        Some(uri) => made(Json::String(uri), None, Some("urn:ietf:rfc3986".to_owned()), None),
-        None => made(text(part_of(value, 1)).or_else(|| text(part_of(value, 2)))?, None, None, None),
+    if let Some(uri) = universal_uri(&part(2), &part(3)) {
+        return made(Json::String(uri), None, Some("urn:ietf:rfc3986".to_owned()), None);
     }
+    let name = text(part_of(value, 1)).or_else(|| text(part_of(value, 2)))?;
+    let system = system.filter(|system| *system != ODS || name.as_str().is_some_and(is_ods_code));
+    made(name, None, system.map(str::to_owned), None)
 }
 
 /// System of the codes that the Organisation Data Service gives to organisations of the NHS.
 const ODS: &str = "https://fhir.nhs.uk/Id/ods-organization-code";
 
-/// The identifier in XON (v2-to-fhir XON[Organization]): component 10, in older versions 3.
+/// Whether a text has the form of an ODS code: three characters for a trust, five for a site, six for a practice.
+fn is_ods_code(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    plain
+        && match text.len() {
+            3 => text.starts_with(|c: char| c.is_ascii_uppercase()),
+            5 => digits > 0,
+            6 => digits > 1,
+            _ => false,
+        }
+}
+
+/// The identifier in XON (v2-to-fhir XON[Organization]): component 10, in older versions 3; `system` is that of one that
+/// names no authority.
 pub(in crate::mapping) fn xon_identifier(value: Value<'_>, system: Option<&str>, organisation: &str) -> Option<Json> {
     let number = text(value.component(10)).or_else(|| text(value.component(3)))?;
     let authority = |n: usize| value.component(6).subcomponent(n).trimmed();
     let kind = value.component(7).trimmed();
-    let system = match &*authority(1).to_uppercase() {
-        "ODS" | "NACS" => Some(ODS.to_owned()),
-        _ => authority_system([&authority(1), &authority(2), &authority(3)], organisation)
-            .or_else(|| system.map(str::to_owned)),
-    };
+    let system = system.filter(|system| *system != ODS || number.as_str().is_some_and(is_ods_code));
+    let system = authority_system([&authority(1), &authority(2), &authority(3)], organisation)
+        .or_else(|| system.map(str::to_owned));
     made(number, Some(&*kind).filter(|kind| !kind.is_empty()), system, None)
+}
+
+/// XTN with all that the guide fills: rank, dates, and equipment that is no telephone (v2-to-fhir XTN[ContactPoint]).
+pub(in crate::mapping) fn telecom(value: Value<'_>, default_use: Option<&str>, zone: &Zone) -> Option<Json> {
+    let mut made = contact_point(value, default_use)?;
+    let Json::Object(object) = &mut made else { return None };
+    if matches!(&*value.component(3).trimmed(), "MD" | "SAT" | "TDD" | "TTY") {
+        object.insert("system", Json::string("other"));
+    }
+    let rank = value.component(18).trimmed();
+    if let Some(rank) = rank.parse::<u16>().ok().filter(|rank| *rank > 0) {
+        object.insert("rank", Json::number(&rank.to_string())?);
+    }
+    if let Some(period) = period(value.component(13), value.component(14), zone) {
+        object.insert("period", period);
+    }
+    Some(made)
 }
 
 /// XAD as an Address with all that the guide fills (v2-to-fhir XAD[Address]).
@@ -251,10 +302,25 @@ fn universal_uri(id: &str, kind: &str) -> Option<String> {
     }
 }
 
+/// Systems of numbers that British registers give (UK Core).
+fn national_system(name: &str) -> Option<&'static str> {
+    Some(match name.to_uppercase().as_str() {
+        "ODS" | "NACS" => ODS,
+        "GMC" => "https://fhir.hl7.org.uk/Id/gmc-number",
+        "GMP" => "https://fhir.hl7.org.uk/Id/gmp-number",
+        "NMC" => "https://fhir.hl7.org.uk/Id/nmc-number",
+        "SDS" => "https://fhir.nhs.uk/Id/sds-user-id",
+        _ => return None,
+    })
+}
+
 /// The URI of an assigning authority: what its universal id is one of, else its name among its sender's.
 pub(super) fn authority_system([name, id, kind]: [&str; 3], organisation: &str) -> Option<String> {
     if let Some(uri) = universal_uri(id, kind) {
         return Some(uri);
+    }
+    if let Some(system) = national_system(name) {
+        return Some(system.to_owned());
     }
     let known = if name.is_empty() { id } else { name };
     let plain =

@@ -283,6 +283,9 @@ impl<'m> Run<'_, 'm> {
                 Conversion::TimedDate => convert::timed_date(value, zone),
                 Conversion::Address => Ok(convert::address(value)),
                 Conversion::PostalAddress => Ok(convert::postal_address(value, zone)),
+                Conversion::ContactPoint if self.is_lenient() => {
+                    Ok(convert::telecom(value, argument.with.as_deref(), zone))
+                }
                 Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
                 Conversion::XcnName => Ok(convert::xcn_name(value)),
                 Conversion::NdlName => Ok(convert::ndl_name(value)),
@@ -297,7 +300,7 @@ impl<'m> Run<'_, 'm> {
                 Conversion::EiIdentifier => {
                     Ok(convert::ei_identifier(value, argument.with.as_deref(), self.organisation))
                 }
-                Conversion::HdIdentifier => Ok(convert::hd_identifier(value)),
+                Conversion::HdIdentifier => Ok(convert::hd_identifier(value, argument.with.as_deref())),
                 Conversion::XonIdentifier => {
                     Ok(convert::xon_identifier(value, argument.with.as_deref(), self.organisation))
                 }
