@@ -386,9 +386,10 @@ pub(super) fn date_time(value: Value<'_>, zone: &Zone) -> Converted {
 }
 
 /// A date and time; nothing when only a date is known (v2-to-fhir PID[Patient], PID-7).
-pub(super) fn timed_date(value: Value<'_>, zone: &Zone) -> Converted {
-    let time = timestamp(value)?.map(|time| time.fhir_date_time(zone));
-    Ok(time.filter(|time| time.contains('T')).map(Json::String))
+/// What is no time stamp is told by the row that makes the date.
+pub(super) fn timed_date(value: Value<'_>, zone: &Zone) -> Option<Json> {
+    let time = timestamp(value).ok()??.fhir_date_time(zone);
+    time.contains('T').then_some(Json::String(time))
 }
 
 pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
@@ -648,7 +649,7 @@ mod tests {
                 Conversion::Date => date(value),
                 Conversion::DateTime => date_time(value, &zone),
                 Conversion::Instant | Conversion::EndOfAppointment => instant(value, &zone),
-                Conversion::TimedDate => timed_date(value, &zone),
+                Conversion::TimedDate => Ok(timed_date(value, &zone)),
                 Conversion::Address => Ok(address(value)),
                 Conversion::PostalAddress => Ok(postal_address(value, &zone)),
                 Conversion::ContactPoint => Ok(contact_point(value, None)),

@@ -268,13 +268,24 @@ fn is_social_security_number(text: &str) -> bool {
     digits == 9 && (text.len() == 9 || text.split('-').map(str::len).eq([3, 2, 4]))
 }
 
-/// An Identifier; a type that cannot be a code of HL7 table 0203 is told in words.
+/// The codes of HL7 table 0203 (v2-to-fhir IdentifierType, and those newer than it), sorted.
+#[rustfmt::skip]
+const IDENTIFIER_TYPES: &[&str] = &[
+    "AC", "ACSN", "AM", "AMA", "AN", "ANC", "AND", "ANON", "ANT", "APRN", "ASID", "BA", "BC", "BCFN", "BCT", "BR",
+    "BRN", "BSNR", "CC", "CONM", "CY", "CZ", "DC", "DCFN", "DDS", "DEA", "DFN", "DI", "DL", "DN", "DO", "DP", "DPM",
+    "DR", "DS", "EI", "EN", "ESN", "FDR", "FDRFN", "FI", "FILL", "GI", "GL", "GN", "HC", "IND", "JHN", "LACSN",
+    "LANR", "LI", "LN", "LR", "MA", "MB", "MC", "MCD", "MCN", "MCR", "MCT", "MD", "MI", "MR", "MRT", "MS", "NBSNR",
+    "NCT", "NE", "NH", "NI", "NII", "NIIP", "NP", "NPI", "OBI", "OD", "PA", "PC", "PCN", "PE", "PEN", "PGN", "PHC",
+    "PHE", "PHO", "PI", "PLAC", "PN", "PNT", "PPIN", "PPN", "PRC", "PRN", "PT", "QA", "RI", "RN", "RPH", "RR", "RRI",
+    "RRP", "SB", "SID", "SL", "SN", "SNBSN", "SNO", "SP", "SR", "SS", "STN", "TAX", "TN", "TPR", "TRL", "U", "UDI",
+    "UPIN", "USID", "VN", "VP", "VS", "WC", "WCN", "WP", "XV", "XX",
+];
+
+/// An Identifier; a type that HL7 table 0203 does not have is told in words.
 fn made(value: Json, kind: Option<&str>, system: Option<String>, period: Option<Json>) -> Option<Json> {
     let mut members = Vec::with_capacity(4);
     if let Some(kind) = kind {
-        let is_code =
-            (1..=6).contains(&kind.len()) && kind.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-        let kind = if is_code {
+        let kind = if IDENTIFIER_TYPES.binary_search(&kind).is_ok() {
             let coding = Json::object([
                 ("system", Json::string("http://terminology.hl7.org/CodeSystem/v2-0203")),
                 ("code", Json::string(kind)),
@@ -331,7 +342,12 @@ pub(super) fn authority_system([name, id, kind]: [&str; 3], organisation: &str) 
 
 #[cfg(test)]
 mod tests {
-    use super::authority_system;
+    use super::{IDENTIFIER_TYPES, authority_system};
+
+    #[test]
+    fn identifier_types_can_be_searched() {
+        assert!(IDENTIFIER_TYPES.is_sorted());
+    }
 
     #[test]
     fn an_authority_has_the_uri_of_its_universal_id_or_one_of_its_sender() {

@@ -280,7 +280,7 @@ impl<'m> Run<'_, 'm> {
                 Conversion::Date => convert::date(value),
                 Conversion::DateTime => convert::date_time(value, zone),
                 Conversion::Instant | Conversion::EndOfAppointment => convert::instant(value, zone),
-                Conversion::TimedDate => convert::timed_date(value, zone),
+                Conversion::TimedDate => Ok(convert::timed_date(value, zone)),
                 Conversion::Address => Ok(convert::address(value)),
                 Conversion::PostalAddress => Ok(convert::postal_address(value, zone)),
                 Conversion::ContactPoint if self.is_lenient() => {
