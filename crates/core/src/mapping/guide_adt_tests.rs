@@ -73,8 +73,8 @@ fn target<'b>(made: &'b Bundled, json: &Json, path: &str) -> &'b Json {
 
 /// An element as JSON, `-` when it is not there; a step through a repeating element means its first item.
 fn at(json: &Json, path: &str) -> String {
-    let steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
-    let found = steps.fold(Some(json), |value, step| match value? {
+    let mut steps = path.split(['.', '[', ']']).filter(|step| !step.is_empty());
+    let found = steps.try_fold(json, |value, step| match value {
         Json::Array(items) if step.parse::<usize>().is_err() => items.first()?.get(step),
         value => value.at(step),
     });

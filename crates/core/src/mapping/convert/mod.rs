@@ -3,6 +3,7 @@
 //! Each takes one HL7 value and gives a FHIR value, nothing, or a fault. A fault names what is wrong, never the value.
 
 mod attachment;
+mod contact;
 mod observation;
 mod person;
 
@@ -12,9 +13,10 @@ use crate::fhir::{Json, Primitive};
 use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
+pub(super) use contact::{contact_point, telecom};
 pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, telecom, xcn_human_name, xcn_identifier,
+    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
     xon_identifier,
 };
 
@@ -437,55 +439,6 @@ pub(super) fn part_of<'m>(value: Value<'m>, n: usize) -> Value<'m> {
     if value.level() < Level::Component { value.component(n) } else { value.subcomponent(n) }
 }
 
-/// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5).
-pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Option<Json> {
-    let part = |n: usize| value.component(n).trimmed();
-    let (first, mail) = (part(1), part(4));
-    let (use_code, equipment) = (part(2).to_uppercase(), part(3).to_uppercase());
-    let is_mail = |text: &str| text.contains('@');
-    let (system, text): (&str, Cow<'_, str>) = if is_mail(&mail) {
-        ("email", mail)
-    } else if is_mail(&first) {
-        ("email", first)
-    } else {
-        let number = if !part(12).is_empty() {
-            part(12)
-        } else if !part(7).is_empty() {
-            let pieces = [part(5), part(6), part(7)];
-            let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
-            let extension = part(8);
-            let joined =
-                if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
-            Cow::Owned(joined)
-        } else {
-            first
-        };
-        let system = match (use_code.as_str(), equipment.as_str()) {
-            ("FAX", _) | (_, "FX" | "FAX") => "fax",
-            ("BPN", _) | (_, "BP" | "SAT") => "pager",
-            ("NET" | "EMAIL", _) | (_, "INTERNET" | "X.400") => "email",
-            _ => "phone",
-        };
-        (system, number)
-    };
-    let text = printable(&text);
-    if text.trim().is_empty() {
-        return None;
-    }
-    let usage = match (use_code.as_str(), equipment.as_str()) {
-        ("PRS" | "MOBILE" | "MOB", _) | (_, "CP" | "MOBILE") if system == "phone" => Some("mobile"),
-        ("PRN" | "HOME", _) => Some("home"),
-        ("WPN" | "WORK", _) => Some("work"),
-        ("ORN" | "VHN", _) => Some("temp"),
-        _ => default_use,
-    };
-    let mut members = vec![("system", Json::string(system)), ("value", Json::String(text))];
-    if let Some(usage) = usage {
-        members.push(("use", Json::string(usage)));
-    }
-    Some(Json::object(members))
-}
-
 /// "Dr Stuart James Jones" of XCN components 2 to 6, else the id in component 1.
 pub(super) fn xcn_name(value: Value<'_>) -> Option<Json> {
     let part = |n: usize| value.component(n).trimmed();
@@ -626,14 +579,14 @@ mod tests {
 
     use crate::hl7v2::{Message, ParseOptions};
 
-    fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {
+    pub(super) fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {
         let text = format!("MSH|^~\\&|A|B|C|D|20240101||ADT^A28|1|P|2.4\rZZZ|{field}\r");
         let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
         let segment = message.first("ZZZ").unwrap();
         run(segment.field(1).repetition(1))
     }
 
-    fn show(json: Option<Json>) -> String {
+    pub(super) fn show(json: Option<Json>) -> String {
         json.map_or_else(|| "nothing".to_owned(), |json| json.to_string())
     }
 
@@ -683,23 +636,6 @@ mod tests {
         for odd in ["", ".", "5.", "1e5", "<5", "1,5", "--1", "1.2.3"] {
             assert_eq!(plain_number(odd), None, "{odd}");
         }
-    }
-
-    #[test]
-    fn telephones_and_mail_in_every_form_seen() {
-        let made = |field: &str| with_value(field, |value| show(contact_point(value, Some("home"))));
-        assert_eq!(
-            made("^NET^^john.smith@company.com"),
-            r#"{"system":"email","value":"john.smith@company.com","use":"home"}"#
-        );
-        assert_eq!(made("x@y.org^NET"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
-        assert_eq!(made("x@y.org^EMAIL"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
-        assert_eq!(made("07000^MOBILE"), r#"{"system":"phone","value":"07000","use":"mobile"}"#);
-        assert_eq!(made("01234^PRN"), r#"{"system":"phone","value":"01234","use":"home"}"#);
-        assert_eq!(made("^WPN^FX^^^0207^946000^12"), r#"{"system":"fax","value":"0207 946000 x12","use":"work"}"#);
-        assert_eq!(made("^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
-        assert_eq!(made("1^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
-        assert_eq!(made("^PRN"), "nothing");
     }
 
     #[test]

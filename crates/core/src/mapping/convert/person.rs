@@ -6,7 +6,7 @@ use crate::fhir::Json;
 use crate::hl7v2::{Value, Zone};
 use crate::mapping::identifiers::{nhs_number, split_status, verification_status};
 
-use super::{address, collapse, contact_point, date_time, part_of, text};
+use super::{address, collapse, date_time, part_of, text};
 
 /// Where the parts of a name stand.
 struct NameParts {
@@ -169,23 +169,6 @@ pub(in crate::mapping) fn xon_identifier(value: Value<'_>, system: Option<&str>,
     let system = authority_system([&authority(1), &authority(2), &authority(3)], organisation)
         .or_else(|| system.map(str::to_owned));
     made(number, Some(&*kind).filter(|kind| !kind.is_empty()), system, None)
-}
-
-/// XTN with all that the guide fills: rank, dates, and equipment that is no telephone (v2-to-fhir XTN[ContactPoint]).
-pub(in crate::mapping) fn telecom(value: Value<'_>, default_use: Option<&str>, zone: &Zone) -> Option<Json> {
-    let mut made = contact_point(value, default_use)?;
-    let Json::Object(object) = &mut made else { return None };
-    if matches!(&*value.component(3).trimmed(), "MD" | "SAT" | "TDD" | "TTY") {
-        object.insert("system", Json::string("other"));
-    }
-    let rank = value.component(18).trimmed();
-    if let Some(rank) = rank.parse::<u16>().ok().filter(|rank| *rank > 0) {
-        object.insert("rank", Json::number(&rank.to_string())?);
-    }
-    if let Some(period) = period(value.component(13), value.component(14), zone) {
-        object.insert("period", period);
-    }
-    Some(made)
 }
 
 /// XAD as an Address with all that the guide fills (v2-to-fhir XAD[Address]).
