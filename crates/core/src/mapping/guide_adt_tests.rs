@@ -292,7 +292,20 @@ fn a_reopened_visit_has_no_end_nor_one_that_would_end_before_it_began() {
     let period = |event, from, to| at(&visit(event, &format!("I{gap}{from}|{to}")), "period");
     assert_eq!(period("ADT^A03", "20260101", "20260105"), r#"{"start":"2026-01-01","end":"2026-01-05"}"#);
     assert_eq!(period("ADT^A13", "20260101", "20260105"), r#"{"start":"2026-01-01"}"#);
-    assert_eq!(period("ADT^A03", "20260109", "20260105"), r#"{"start":"2026-01-09"}"#);
+    let made = made("ADT^A03", &format!("{PID}PV1|1|I{gap}20260109|20260105\r"));
+    assert_eq!(at(one(&made, "Encounter"), "period"), r#"{"start":"2026-01-09"}"#);
+    assert!(made.findings.iter().any(|finding| finding.text.contains("per-1")), "and that is told");
+}
+
+#[test]
+fn a_death_whose_time_cannot_be_read_is_a_death() {
+    let of = |time: &str, indicator: &str| {
+        let patient = patient(&format!("|X1||Doe{}{time}|{indicator}", "|".repeat(24)));
+        (at(&patient, "deceasedDateTime"), at(&patient, "deceasedBoolean"))
+    };
+    assert_eq!(of("202601020930", "Y"), ("2026-01-02T09:30:00+00:00".to_owned(), "-".to_owned()));
+    assert_eq!(of("soon", "Y"), ("-".to_owned(), "true".to_owned()));
+    assert_eq!(of("", "N"), ("-".to_owned(), "false".to_owned()));
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl<'m> Run<'_, 'm> {
             self.resources.made.retain_mut(|(reference, body)| {
                 let kind = reference.split('/').next().unwrap_or_default();
                 while let Some(issue) = fhir::check(body).first() {
-                    let whole = !remove_item(body, &issue.path);
+                    let whole = !(remove_end(body, issue) || remove_item(body, &issue.path));
                     let what = if whole { kind } else { "part of it" };
                     let text = format!("makes no valid {kind}, so {what} is left out: {issue}");
                     findings.push(Finding { path: String::new(), text });
@@ -198,6 +198,26 @@ impl<'m> Run<'_, 'm> {
             }
         }
     }
+}
+
+/// Takes the end out of a Period that ends before it starts. Its start is told by more than one event.
+fn remove_end(resource: &mut Json, issue: &fhir::Issue) -> bool {
+    if !issue.message.starts_with("per-1") {
+        return false;
+    }
+    let steps = issue.path.split(['.', '[', ']']).skip(1).filter(|step| !step.is_empty());
+    let mut period = resource;
+    for step in steps {
+        let inner = match period {
+            Json::Object(object) => object.get_mut(step),
+            Json::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => None,
+        };
+        let Some(inner) = inner else { return false };
+        period = inner;
+    }
+    let Json::Object(period) = period else { return false };
+    period.remove("end").is_some()
 }
 
 /// Takes the element of a resource at a path out, of a repeating one the item: `Patient.contact[1].name` loses the second
