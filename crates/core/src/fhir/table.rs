@@ -31,6 +31,9 @@ pub struct Table {
     by_element_name: NameIndex,
     /// Every concrete resource type of R4, sorted; also those without elements here.
     resource_types: &'static [&'static str],
+    /// Where the id and extensions of a primitive stand in JSON: `_birthDate`.
+    siblings: &'static [Element],
+    by_sibling_name: NameIndex,
 }
 
 impl Table {
@@ -53,6 +56,13 @@ impl Table {
     /// Whether R4 has a concrete resource type of this name, be its elements in the table or not.
     pub fn is_resource_type(&self, name: &str) -> bool {
         self.resource_types.binary_search(&name).is_ok()
+    }
+
+    /// `_birthDate` of a type with a `birthDate` that does not repeat: id and extensions of that primitive.
+    fn sibling(&self, of: &Type, name: &str) -> Option<&'static Element> {
+        let element = of.element(name.strip_prefix('_')?)?;
+        let (siblings, found) = (self.siblings, self.by_sibling_name.find(name, |at| self.siblings[at].name));
+        found.map(|at| &siblings[at]).filter(|_| matches!(element.kind, Kind::Primitive(_)) && !element.many)
     }
 
     /// Every concrete resource type of R4, sorted.

@@ -132,8 +132,8 @@ fn patient_identifier(value: Value<'_>, types: &[IdentifierType]) -> Result<Opti
         Check::NhsNumber => nhs_number(&text).ok_or("(NHS number) must be ten digits with a valid check digit")?,
     };
     let mut members = Vec::with_capacity(4);
-    if let Some(status) = status.filter(|status| matches!(status.as_bytes(), [b'0', b'1'..=b'8'])) {
-        members.push(("extension", Json::Array(vec![verification_status(status)])));
+    if let Some(status) = status.and_then(verification_status) {
+        members.push(("extension", Json::Array(vec![status])));
     }
     if kind.kind == IdentifierKind::National {
         members.push(("use", Json::string("official")));
@@ -152,26 +152,29 @@ fn patient_identifier(value: Value<'_>, types: &[IdentifierType]) -> Result<Opti
 }
 
 /// `NH{status:01}` is the type `NH` with status `01` (hl7-api 2.1).
-fn split_status(type_field: &str) -> (&str, Option<&str>) {
+pub(super) fn split_status(type_field: &str) -> (&str, Option<&str>) {
     match type_field.split_once("{status:") {
         Some((type_code, rest)) => (type_code.trim_end(), rest.strip_suffix('}')),
         None => (type_field, None),
     }
 }
 
-/// UK Core's extension for the NHS number status of the NHS Data Dictionary.
-fn verification_status(status: &str) -> Json {
+/// UK Core's extension for the NHS number status of the NHS Data Dictionary; none for what is no such status.
+pub(super) fn verification_status(status: &str) -> Option<Json> {
+    if !matches!(status.as_bytes(), [b'0', b'1'..=b'8']) {
+        return None;
+    }
     let coding = Json::object([
         ("system", Json::string("https://fhir.hl7.org.uk/CodeSystem/UKCore-NHSNumberVerificationStatusEngland")),
         ("code", Json::string(status)),
     ]);
-    Json::object([
+    Some(Json::object([
         (
             "url",
             Json::string("https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-NHSNumberVerificationStatus"),
         ),
         ("valueCodeableConcept", Json::object([("coding", Json::Array(vec![coding]))])),
-    ])
+    ]))
 }
 
 /// Ten digits, blanks and hyphens between them left out; none when the modulus 11 check digit is wrong.

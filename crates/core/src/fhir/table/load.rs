@@ -35,11 +35,13 @@ pub(super) fn load(text: &'static str) -> Table {
     }
     close(&mut value_sets, open_set);
     resource_types.sort_unstable();
-    let ids = raw.iter().zip(0..).map(|((name, ..), id)| (*name, TypeId(id))).collect();
+    let ids: HashMap<_, _> = raw.iter().zip(0..).map(|((name, ..), id)| (*name, TypeId(id))).collect();
     let types: Vec<Type> =
         raw.into_iter().map(|(name, kind, lines)| build(name, kind, &lines, &ids, &value_sets)).collect();
     let type_names: Vec<_> = types.iter().map(|t| t.name).collect();
     let mut names: Vec<_> = types.iter().flat_map(|t| t.elements).map(|e| e.name).collect();
+    let siblings = siblings(&types, &ids);
+    let sibling_names: Vec<_> = siblings.iter().map(|e| e.name).collect();
     names.push("resourceType");
     names.sort_unstable();
     names.dedup();
@@ -49,7 +51,24 @@ pub(super) fn load(text: &'static str) -> Table {
         types: types.leak(),
         names: names.leak(),
         resource_types: resource_types.leak(),
+        siblings: siblings.leak(),
+        by_sibling_name: NameIndex::new(&sibling_names),
     }
+}
+
+/// `_birthDate` and the like, each once.
+fn siblings(types: &[Type], ids: &HashMap<&'static str, TypeId>) -> Vec<Element> {
+    let primitive = |e: &&Element| matches!(e.kind, Kind::Primitive(_)) && !e.many;
+    let mut names: Vec<_> = types.iter().flat_map(|t| t.elements).filter(primitive).map(|e| e.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let Some(id) = ids.get("Element") else { return Vec::new() };
+    let kind = Kind::Complex(*id);
+    let of = |name| {
+        let name: &'static str = format!("_{name}").leak();
+        Element { name, min: 0, many: false, slot: 0, kind, binding: None, targets: &[], choice: None }
+    };
+    names.into_iter().map(of).collect()
 }
 
 type Systems = Vec<(&'static str, &'static [&'static str])>;

@@ -34,7 +34,8 @@ impl std::error::Error for PathError {}
 
 impl Table {
     /// The elements along a path that starts in a type: `participant.actor.display`. A step may carry an index
-    /// (`name[0].given`), which is not looked at. Linear in the path.
+    /// (`name[0].given`), which is not looked at; `_birthDate.extension` are the extensions of a primitive. Linear in the
+    /// path.
     ///
     /// # Errors
     /// Names the first step that is not an element, with its place in the path and the nearest name.
@@ -53,7 +54,8 @@ impl Table {
             if let Some(last) = elements.last() {
                 here = last.value_type().ok_or_else(|| fail(last.type_name(), None))?;
             }
-            elements.push(here.element(step).ok_or_else(|| fail(here.name(), suggestion(here, step)))?);
+            let element = here.element(step).or_else(|| self.sibling(here, step));
+            elements.push(element.ok_or_else(|| fail(here.name(), suggestion(here, step)))?);
             at += part.len() + 1;
         }
         Ok(elements)
@@ -114,6 +116,12 @@ mod tests {
     fn paths_walk_complex_backbone_and_referenced_types() {
         assert_eq!(names("Patient", "name.given"), ["HumanName", "string"]);
         assert_eq!(names("Patient", "name[0].given[1]"), ["HumanName", "string"]);
+        assert_eq!(names("Appointment", "_end.extension.url"), ["Element", "Extension", "uri"]);
+        assert!(
+            r4().resolve("Patient", "name._given.extension").is_err(),
+            "repeating primitives have no place of their own"
+        );
+        assert!(r4().resolve("Appointment", "_participant.extension").is_err());
         let participant = ["Appointment.participant", "Reference", "string"];
         assert_eq!(names("Appointment", "participant.actor.display"), participant);
         assert_eq!(names("Bundle", "entry.link.relation"), ["Bundle.entry", "Bundle.link", "string"]);

@@ -46,10 +46,15 @@ impl Compiler<'_> {
         if let Some(&block) = self.compiled.get(&(name.clone(), type_name, self.in_value)) {
             // What an earlier message read through these rows is read again here.
             self.reads_again(block);
+            self.own_components.extend(self.components.get(&block).into_iter().flatten());
             return Some(block);
         }
         let before = self.problems.len();
-        let mut rows = self.rows_of(name, place, type_name)?;
+        let outer = std::mem::take(&mut self.own_components);
+        let rows = self.rows_of(name, place, type_name);
+        let own = std::mem::replace(&mut self.own_components, outer);
+        self.own_components.extend(&own);
+        let mut rows = rows?;
         // Rows for one element share its path, so that a translation need not compare paths step by step.
         for index in 1..rows.len() {
             let (earlier, later) = rows.split_at_mut(index);
@@ -59,6 +64,7 @@ impl Compiler<'_> {
         }
         self.blocks.push(rows);
         let block = self.blocks.len() - 1;
+        self.components.insert(block, own);
         if self.problems.len() > before {
             self.faulty.insert(block);
         }
@@ -120,9 +126,14 @@ impl Compiler<'_> {
         let place = table.place().clone();
         let before = self.problems.len();
         if let Some((name, at)) = table.text("use", self.problems) {
+            let when = self.conditions(&mut table, "when");
             table.finish(self.problems);
             self.used.insert(("rows", name.clone()));
-            return self.rows_of(&name, &at, type_name).unwrap_or_default();
+            let mut rows = self.rows_of(&name, &at, type_name).unwrap_or_default();
+            for row in &mut rows {
+                row.when.splice(0..0, when.iter().cloned());
+            }
+            return rows;
         }
         // Rows may stand at each value of `from`.
         let sources: Vec<&str> =
@@ -453,10 +464,20 @@ impl Compiler<'_> {
                 };
                 self.bound(&text, &use_of, &at).then_some(text)
             }
-            Some((text, _)) if matches!(conversion, Conversion::CxIdentifier | Conversion::EiIdentifier) => Some(text),
+            Some((text, _))
+                if matches!(
+                    conversion,
+                    Conversion::CxIdentifier
+                        | Conversion::EiIdentifier
+                        | Conversion::HdIdentifier
+                        | Conversion::XonIdentifier
+                ) =>
+            {
+                Some(text)
+            }
             Some((_, at)) => {
                 let message = format!("`{}` takes no `with`", conversion.doc().name);
-                let hint = "leave it out; it is for `contact-point`, `cx-identifier` and `ei-identifier`";
+                let hint = "leave it out; it is for `contact-point` and conversions of identifiers";
                 self.problems.hint(&at, message, hint);
                 None
             }

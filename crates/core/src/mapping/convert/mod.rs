@@ -3,6 +3,7 @@
 //! Each takes one HL7 value and gives a FHIR value, nothing, or a fault. A fault names what is wrong, never the value.
 
 mod attachment;
+mod contact;
 mod observation;
 mod person;
 
@@ -12,8 +13,12 @@ use crate::fhir::{Json, Primitive};
 use crate::hl7v2::{Level, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, pointer};
+pub(super) use contact::{contact_point, telecom};
 pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
-pub(super) use person::{cx_identifier, ei_identifier, human_name, xcn_human_name, xcn_identifier};
+pub(super) use person::{
+    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
+    xon_identifier,
+};
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +44,10 @@ pub(super) enum Conversion {
     Decimal,
     Date,
     DateTime,
+    TimedDate,
     Instant,
     Address,
+    PostalAddress,
     ContactPoint,
     XcnName,
     NdlName,
@@ -54,6 +61,8 @@ pub(super) enum Conversion {
     CxIdentifier,
     XcnIdentifier,
     EiIdentifier,
+    HdIdentifier,
+    XonIdentifier,
     Coding,
     Period,
     Quantity,
@@ -83,6 +92,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         r#""2024-07-01T09:30:00+01:00""#,
     ),
     doc(
+        "timed-date",
+        &["dateTime"],
+        "A time stamp that holds a time of the day, as `date-time`; a mere date makes nothing.",
+        "202407010930",
+        r#""2024-07-01T09:30:00+01:00""#,
+    ),
+    doc(
         "instant",
         &["instant", "dateTime"],
         "A time stamp as an instant in UTC; missing parts are 01 or 0.",
@@ -95,6 +111,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "XAD.",
         "Flat 1^1, The Road^London^^SW1A 1AA^GBR",
         r#"{"line":["Flat 1","1, The Road"],"city":"London","postalCode":"SW1A 1AA","country":"GBR"}"#,
+    ),
+    doc(
+        "postal-address",
+        &["Address"],
+        "XAD as `address`, with its type, county, addressee and dates.",
+        "1 The Road^^Ely^^CB7 4DL^GBR^M^^CAM",
+        r#"{"type":"postal","line":["1 The Road"],"city":"Ely","district":"CAM","postalCode":"CB7 4DL","country":"GBR"}"#,
     ),
     doc(
         "contact-point",
@@ -182,6 +205,20 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         r#"{"system":"urn:fairway:rxx:identifier:lab","value":"O7"}"#,
     ),
     doc(
+        "hd-identifier",
+        &["Identifier"],
+        "HD: the universal id when it is one, else the name; `with` is the system of a name.",
+        "LAB^1.2.3^ISO",
+        r#"{"system":"urn:ietf:rfc3986","value":"urn:oid:1.2.3"}"#,
+    ),
+    doc(
+        "xon-identifier",
+        &["Identifier"],
+        "The identifier in XON; `with` is the system of one that names no authority.",
+        "Ely Surgery^L^Y06601^^^ODS",
+        r#"{"system":"https://fhir.nhs.uk/Id/ods-organization-code","value":"Y06601"}"#,
+    ),
+    doc(
         "coding",
         &["Coding"],
         "CE or CWE: the first triplet.",
@@ -221,15 +258,17 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 25] = [
+const ORDER: [Conversion; 29] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
     Conversion::Decimal,
     Conversion::Date,
     Conversion::DateTime,
+    Conversion::TimedDate,
     Conversion::Instant,
     Conversion::Address,
+    Conversion::PostalAddress,
     Conversion::ContactPoint,
     Conversion::XcnName,
     Conversion::NdlName,
@@ -243,6 +282,8 @@ const ORDER: [Conversion; 25] = [
     Conversion::CxIdentifier,
     Conversion::XcnIdentifier,
     Conversion::EiIdentifier,
+    Conversion::HdIdentifier,
+    Conversion::XonIdentifier,
     Conversion::Coding,
     Conversion::Period,
     Conversion::Quantity,
@@ -346,6 +387,13 @@ pub(super) fn date_time(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_date_time(zone))))
 }
 
+/// A date and time; nothing when only a date is known (v2-to-fhir PID[Patient], PID-7).
+/// What is no time stamp is told by the row that makes the date.
+pub(super) fn timed_date(value: Value<'_>, zone: &Zone) -> Option<Json> {
+    let time = timestamp(value).ok()??.fhir_date_time(zone);
+    time.contains('T').then_some(Json::String(time))
+}
+
 pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_instant(zone))))
 }
@@ -386,53 +434,9 @@ pub(super) fn address(value: Value<'_>) -> Option<Json> {
     Some(Json::object(members))
 }
 
-/// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5).
-pub(super) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Option<Json> {
-    let part = |n: usize| value.component(n).trimmed();
-    let (first, mail) = (part(1), part(4));
-    let (use_code, equipment) = (part(2).to_uppercase(), part(3).to_uppercase());
-    let is_mail = |text: &str| text.contains('@');
-    let (system, text): (&str, Cow<'_, str>) = if is_mail(&mail) {
-        ("email", mail)
-    } else if is_mail(&first) {
-        ("email", first)
-    } else {
-        let number = if !part(12).is_empty() {
-            part(12)
-        } else if !part(7).is_empty() {
-            let pieces = [part(5), part(6), part(7)];
-            let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
-            let extension = part(8);
-            let joined =
-                if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
-            Cow::Owned(joined)
-        } else {
-            first
-        };
-        let system = match (use_code.as_str(), equipment.as_str()) {
-            ("FAX", _) | (_, "FX" | "FAX") => "fax",
-            ("BPN", _) | (_, "BP" | "SAT") => "pager",
-            ("NET" | "EMAIL", _) | (_, "INTERNET" | "X.400") => "email",
-            _ => "phone",
-        };
-        (system, number)
-    };
-    let text = printable(&text);
-    if text.trim().is_empty() {
-        return None;
-    }
-    let usage = match (use_code.as_str(), equipment.as_str()) {
-        ("PRS" | "MOBILE" | "MOB", _) | (_, "CP" | "MOBILE") if system == "phone" => Some("mobile"),
-        ("PRN" | "HOME", _) => Some("home"),
-        ("WPN" | "WORK", _) => Some("work"),
-        ("ORN" | "VHN", _) => Some("temp"),
-        _ => default_use,
-    };
-    let mut members = vec![("system", Json::string(system)), ("value", Json::String(text))];
-    if let Some(usage) = usage {
-        members.push(("use", Json::string(usage)));
-    }
-    Some(Json::object(members))
+/// Component `n` of a value, or sub-component when the value is itself a component.
+pub(super) fn part_of<'m>(value: Value<'m>, n: usize) -> Value<'m> {
+    if value.level() < Level::Component { value.component(n) } else { value.subcomponent(n) }
 }
 
 /// "Dr Stuart James Jones" of XCN components 2 to 6, else the id in component 1.
@@ -575,14 +579,14 @@ mod tests {
 
     use crate::hl7v2::{Message, ParseOptions};
 
-    fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {
+    pub(super) fn with_value<T>(field: &str, run: impl FnOnce(Value<'_>) -> T) -> T {
         let text = format!("MSH|^~\\&|A|B|C|D|20240101||ADT^A28|1|P|2.4\rZZZ|{field}\r");
         let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
         let segment = message.first("ZZZ").unwrap();
         run(segment.field(1).repetition(1))
     }
 
-    fn show(json: Option<Json>) -> String {
+    pub(super) fn show(json: Option<Json>) -> String {
         json.map_or_else(|| "nothing".to_owned(), |json| json.to_string())
     }
 
@@ -598,7 +602,9 @@ mod tests {
                 Conversion::Date => date(value),
                 Conversion::DateTime => date_time(value, &zone),
                 Conversion::Instant | Conversion::EndOfAppointment => instant(value, &zone),
+                Conversion::TimedDate => Ok(timed_date(value, &zone)),
                 Conversion::Address => Ok(address(value)),
+                Conversion::PostalAddress => Ok(postal_address(value, &zone)),
                 Conversion::ContactPoint => Ok(contact_point(value, None)),
                 Conversion::XcnName => Ok(xcn_name(value)),
                 Conversion::NdlName => Ok(ndl_name(value)),
@@ -611,6 +617,8 @@ mod tests {
                 Conversion::CxIdentifier => Ok(cx_identifier(value, None, "RXX", &zone)),
                 Conversion::XcnIdentifier => Ok(xcn_identifier(value, "RXX")),
                 Conversion::EiIdentifier => Ok(ei_identifier(value, None, "RXX")),
+                Conversion::HdIdentifier => Ok(hd_identifier(value, None)),
+                Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),
                 Conversion::Quantity => quantity(value),
@@ -628,23 +636,6 @@ mod tests {
         for odd in ["", ".", "5.", "1e5", "<5", "1,5", "--1", "1.2.3"] {
             assert_eq!(plain_number(odd), None, "{odd}");
         }
-    }
-
-    #[test]
-    fn telephones_and_mail_in_every_form_seen() {
-        let made = |field: &str| with_value(field, |value| show(contact_point(value, Some("home"))));
-        assert_eq!(
-            made("^NET^^john.smith@company.com"),
-            r#"{"system":"email","value":"john.smith@company.com","use":"home"}"#
-        );
-        assert_eq!(made("x@y.org^NET"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
-        assert_eq!(made("x@y.org^EMAIL"), r#"{"system":"email","value":"x@y.org","use":"home"}"#);
-        assert_eq!(made("07000^MOBILE"), r#"{"system":"phone","value":"07000","use":"mobile"}"#);
-        assert_eq!(made("01234^PRN"), r#"{"system":"phone","value":"01234","use":"home"}"#);
-        assert_eq!(made("^WPN^FX^^^0207^946000^12"), r#"{"system":"fax","value":"0207 946000 x12","use":"work"}"#);
-        assert_eq!(made("^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
-        assert_eq!(made("1^PRN^PH^^^^^^^^^+44 20"), r#"{"system":"phone","value":"+44 20","use":"home"}"#);
-        assert_eq!(made("^PRN"), "nothing");
     }
 
     #[test]

@@ -203,7 +203,7 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
         let name = segment.name();
         for number in 1..=segment.field_count() {
             // Separators and set ids say nothing of the patient.
-            if (name == "MSH" && number < 3) || (number == 1 && matches!(name, "PID" | "PV1" | "OBR" | "OBX" | "NTE")) {
+            if (name == "MSH" && number < 3) || (number == 1 && is_numbered(name)) {
                 continue;
             }
             let field = segment.field(number);
@@ -236,6 +236,14 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
         }
     }
     found
+}
+
+/// Segments whose first field counts them.
+fn is_numbered(name: &str) -> bool {
+    matches!(
+        name,
+        "PID" | "PV1" | "OBR" | "OBX" | "NTE" | "NK1" | "AL1" | "IAM" | "DG1" | "PR1" | "IN1" | "IN2" | "GT1"
+    )
 }
 
 /// One translation under way.

@@ -168,18 +168,24 @@ impl<'m> Run<'_, 'm> {
         self.resources.targets.get(&(kind, index)).map(|id| reference(kind, *id))
     }
 
-    /// Leaves out what is no valid R4 and references to what is not there, until all is well.
+    /// Leaves out what is no valid R4 and references to what is not there, until all is well. One bad item of a resource
+    /// does not cost the rest of it; a resource that is not valid without it goes as a whole.
     fn drop_invalid(&mut self) {
         loop {
             let before = self.resources.made.len();
             let mut findings = Vec::new();
-            self.resources.made.retain(|(reference, body)| match fhir::check(body).first() {
-                Some(issue) => {
-                    let kind = reference.split('/').next().unwrap_or_default();
-                    findings.push(Finding { path: String::new(), text: format!("makes no valid {kind}: {issue}") });
-                    false
+            self.resources.made.retain_mut(|(reference, body)| {
+                let kind = reference.split('/').next().unwrap_or_default();
+                while let Some(issue) = fhir::check(body).first() {
+                    let whole = !(remove_end(body, issue) || remove_item(body, &issue.path));
+                    let what = if whole { kind } else { "part of it" };
+                    let text = format!("makes no valid {kind}, so {what} is left out: {issue}");
+                    findings.push(Finding { path: String::new(), text });
+                    if whole {
+                        return false;
+                    }
                 }
-                None => true,
+                true
             });
             self.findings.append(&mut findings);
             let there: HashSet<String> = self.resources.made.iter().map(|(reference, _)| reference.clone()).collect();
@@ -192,6 +198,45 @@ impl<'m> Run<'_, 'm> {
             }
         }
     }
+}
+
+/// Takes the end out of a Period that ends before it starts. Its start is told by more than one event.
+fn remove_end(resource: &mut Json, issue: &fhir::Issue) -> bool {
+    if !issue.message.starts_with("per-1") {
+        return false;
+    }
+    let steps = issue.path.split(['.', '[', ']']).skip(1).filter(|step| !step.is_empty());
+    let mut period = resource;
+    for step in steps {
+        let inner = match period {
+            Json::Object(object) => object.get_mut(step),
+            Json::Array(items) => step.parse::<usize>().ok().and_then(|index| items.get_mut(index)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => None,
+        };
+        let Some(inner) = inner else { return false };
+        period = inner;
+    }
+    let Json::Object(period) = period else { return false };
+    period.remove("end").is_some()
+}
+
+/// Takes the element of a resource at a path out, of a repeating one the item: `Patient.contact[1].name` loses the second
+/// contact. False when there is none.
+fn remove_item(resource: &mut Json, path: &str) -> bool {
+    let Json::Object(object) = resource else { return false };
+    let Some(step) = path.split('.').nth(1) else { return false };
+    let (name, index) = match step.strip_suffix(']').and_then(|step| step.split_once('[')) {
+        Some((name, index)) => (name, index.parse::<usize>().ok()),
+        None => (step, None),
+    };
+    if let (Some(index), Some(Json::Array(items))) = (index, object.get_mut(name))
+        && index < items.len()
+        && items.len() > 1
+    {
+        items.remove(index);
+        return true;
+    }
+    object.remove(name).is_some()
 }
 
 fn resource(kind: &str, id: ResourceId) -> Json {

@@ -280,7 +280,12 @@ impl<'m> Run<'_, 'm> {
                 Conversion::Date => convert::date(value),
                 Conversion::DateTime => convert::date_time(value, zone),
                 Conversion::Instant | Conversion::EndOfAppointment => convert::instant(value, zone),
+                Conversion::TimedDate => Ok(convert::timed_date(value, zone)),
                 Conversion::Address => Ok(convert::address(value)),
+                Conversion::PostalAddress => Ok(convert::postal_address(value, zone)),
+                Conversion::ContactPoint if self.is_lenient() => {
+                    Ok(convert::telecom(value, argument.with.as_deref(), zone))
+                }
                 Conversion::ContactPoint => Ok(convert::contact_point(value, argument.with.as_deref())),
                 Conversion::XcnName => Ok(convert::xcn_name(value)),
                 Conversion::NdlName => Ok(convert::ndl_name(value)),
@@ -294,6 +299,10 @@ impl<'m> Run<'_, 'm> {
                 Conversion::XcnIdentifier => Ok(convert::xcn_identifier(value, self.organisation)),
                 Conversion::EiIdentifier => {
                     Ok(convert::ei_identifier(value, argument.with.as_deref(), self.organisation))
+                }
+                Conversion::HdIdentifier => Ok(convert::hd_identifier(value, argument.with.as_deref())),
+                Conversion::XonIdentifier => {
+                    Ok(convert::xon_identifier(value, argument.with.as_deref(), self.organisation))
                 }
                 Conversion::Period => Ok(convert::period(value, zone)),
                 Conversion::Quantity => convert::quantity(value),
