@@ -60,12 +60,13 @@ impl Compiler<'_> {
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
         let key = table.take("key").map(|value| self.key(&value, &[])).unwrap_or_default();
+        let bare = table.boolean("bare", self.problems).unwrap_or(false);
         let rows = table.required_text("rows", self.problems);
         table.finish(self.problems);
         let given = rows?;
         let rows = self.block_of(&given, resource)?;
         self.required_elements(rows, resource, &given.1);
         self.grouped = true;
-        Some(MakePlan { resource, each, when, key, rows })
+        Some(MakePlan { resource, each, when, key, bare, rows })
     }
 }

@@ -6,18 +6,21 @@ mod attachment;
 mod contact;
 mod observation;
 mod person;
+mod sha1;
 
 use std::borrow::Cow;
 
 use crate::fhir::{Json, Primitive};
-use crate::hl7v2::{Level, Timestamp, Value, Zone};
+use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 
-pub(super) use attachment::{attachment, pointer};
+pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
 pub(super) use contact::{contact_point, telecom};
-pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
+pub(super) use observation::{
+    VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines, result_values,
+};
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
-    xon_identifier,
+    cx_identifier, ei_identifier, hd_identifier, human_name, ndl_human_name, ndl_identifier, postal_address,
+    xcn_human_name, xcn_identifier, xon_identifier,
 };
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
@@ -67,6 +70,12 @@ pub(super) enum Conversion {
     Period,
     Quantity,
     AuthorityUri,
+    TestCode,
+    TextAttachment,
+    LowOfRange,
+    HighOfRange,
+    NdlHumanName,
+    NdlIdentifier,
 }
 
 const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
@@ -235,7 +244,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     doc(
         "quantity",
         &["Quantity", "Quantity(SimpleQuantity)", "Duration", "Age", "Count"],
-        "CQ: a number with its unit.",
+        "CQ: a number with its unit; `unit` is the path of a unit that stands elsewhere.",
         "4.20^mL&&UCUM",
         r#"{"value":4.20,"unit":"mL","system":"http://unitsofmeasure.org","code":"mL"}"#,
     ),
@@ -245,6 +254,48 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "HD: the URI of an application or authority.",
         "LAB^1.2.3^ISO",
         r#""urn:oid:1.2.3""#,
+    ),
+    doc(
+        "test-code",
+        &["CodeableConcept"],
+        "OBX-3: as `coded`, without the suffix that names a part of a report (`&IMP`).",
+        "71250&GDT^Findings^L",
+        r#"{"coding":[{"system":"urn:fairway:rxx:codesystem:l","code":"71250","display":"Findings"}],"text":"Findings"}"#,
+    ),
+    doc(
+        "text-attachment",
+        &["Attachment"],
+        "With `lines`: the text as a document, kept as a blob named by its hash; `title` gives paths for the title.",
+        "Hello",
+        r#"{"contentType":"text/plain","url":"Binary/99ea41a5b4edb36ab4d5c5c2f2bc6fee7c4f2ef8a2d9be2d08f0da8c0bb4c9d5","size":5}"#,
+    ),
+    doc(
+        "low-of-range",
+        &["Quantity", "Quantity(SimpleQuantity)"],
+        "The lower end of a plain range (`3.5-5.0`, `>2`) in OBX-7, with the unit of OBX-6; else nothing.",
+        "3.50 - 5.0",
+        r#"{"value":3.50}"#,
+    ),
+    doc(
+        "high-of-range",
+        &["Quantity", "Quantity(SimpleQuantity)"],
+        "The upper end of a plain range (`3.5-5.0`, `<2`) in OBX-7, with the unit of OBX-6; else nothing.",
+        "3.50 - 5.0",
+        r#"{"value":5.0}"#,
+    ),
+    doc(
+        "ndl-human-name",
+        &["HumanName"],
+        "The name in the first component of NDL, or in its components where a sender put it there.",
+        "1&Jones&Ann",
+        r#"{"family":"Jones","given":["Ann"]}"#,
+    ),
+    doc(
+        "ndl-identifier",
+        &["Identifier"],
+        "The identifier of the person in NDL.",
+        "C9&Jones&&&&&&&LAB",
+        r#"{"system":"urn:fairway:rxx:identifier:lab","value":"C9"}"#,
     ),
 ];
 
@@ -258,7 +309,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 29] = [
+const ORDER: [Conversion; 35] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -288,6 +339,12 @@ const ORDER: [Conversion; 29] = [
     Conversion::Period,
     Conversion::Quantity,
     Conversion::AuthorityUri,
+    Conversion::TestCode,
+    Conversion::TextAttachment,
+    Conversion::LowOfRange,
+    Conversion::HighOfRange,
+    Conversion::NdlHumanName,
+    Conversion::NdlIdentifier,
 ];
 
 impl Conversion {
@@ -398,6 +455,14 @@ pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_instant(zone))))
 }
 
+/// An instant as `instant`, of a time that names the minute at least: no precision is invented (mapping-pitfalls 2).
+pub(super) fn exact_instant(value: Value<'_>, zone: &Zone) -> Converted {
+    match timestamp(value)? {
+        Some(time) if time.precision() < Precision::Minute => Err("is too coarse for an instant; it needs a time of day"),
+        time => Ok(time.map(|time| Json::String(time.fhir_instant(zone)))),
+    }
+}
+
 /// XAD (v2-to-fhir XAD[Address]).
 pub(super) fn address(value: Value<'_>) -> Option<Json> {
     let part = |n: usize| text(value.component(n));
@@ -460,6 +525,42 @@ fn name_of(parts: &[Cow<'_, str>]) -> Option<Json> {
     (!parts.is_empty()).then(|| Json::String(printable(&parts.join(" "))))
 }
 
+/// OBX-3 (v2-to-fhir CWE[CodeableConcept]) without the suffix of its code.
+pub(super) fn test_code(value: Value<'_>, organisation: &str) -> Option<Json> {
+    let mut concept = coded(value, organisation)?;
+    let Json::Object(object) = &mut concept else { return Some(concept) };
+    if code_suffix(value).is_none() {
+        return Some(concept);
+    }
+    let base = collapse(&value.component(1).subcomponent(1).trimmed());
+    let Some(Json::Array(mut codings)) = object.remove("coding") else { return Some(concept) };
+    match codings.first_mut() {
+        Some(Json::Object(coding)) if !base.is_empty() => drop(coding.insert("code", Json::string(base.as_str()))),
+        _ => codings.truncate(0),
+    }
+    let words = object.remove("text");
+    if !codings.is_empty() {
+        object.insert("coding", Json::Array(codings));
+    }
+    if let Some(words) = words {
+        object.insert("text", words);
+    }
+    Some(concept)
+}
+
+/// The suffix of an observation's code, which says what part of a report it is (HL7 v2 7.1.4, mapping-pitfalls 12); none
+/// of `A&E`.
+pub(super) fn code_suffix(value: Value<'_>) -> Option<Cow<'_, str>> {
+    let code = value.component(1);
+    let suffix = code.subcomponent(2).trimmed();
+    let known = matches!(
+        &*suffix,
+        "ADT" | "ANT" | "CNP" | "DEV" | "GDT" | "IMP" | "ITM" | "MDT" | "MED" | "OTH" | "REC" | "SER" | "TCM"
+    );
+    let alone = !code.subcomponent(1).is_valued() && !suffix.is_empty();
+    (known || alone).then_some(suffix)
+}
+
 /// CE or CWE (v2-to-fhir CWE[CodeableConcept]); `organisation` is the code of its sender.
 pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
     let codings: Vec<Json> = [1, 4].into_iter().filter_map(|first| coding_at(value, first, organisation)).collect();
@@ -479,18 +580,18 @@ pub(super) fn coding(value: Value<'_>, organisation: &str) -> Option<Json> {
 
 /// The triplet of code, name and coding system that begins at a component.
 fn coding_at(value: Value<'_>, first: usize, organisation: &str) -> Option<Json> {
-    let code = value.component(first).trimmed();
+    let code = part_of(value, first).trimmed();
     if code.is_empty() {
         return None;
     }
     let mut coding = Vec::with_capacity(3);
-    let system = value.component(first + 2).trimmed();
+    let system = part_of(value, first + 2).trimmed();
     if !system.is_empty() {
         let known = coding_system(&system).unwrap_or_else(|| local_system(&system, organisation).into());
         coding.push(("system", Json::String(known.into())));
     }
     coding.push(("code", Json::String(collapse(&code))));
-    coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
+    coding.extend(text(part_of(value, first + 1)).map(|display| ("display", display)));
     Some(Json::object(coding))
 }
 
@@ -499,14 +600,14 @@ pub(super) fn period(value: Value<'_>, zone: &Zone) -> Option<Json> {
     person::period(value.component(1), value.component(2), zone)
 }
 
-/// CQ: its unit is spread over the sub-components of the second component.
-pub(super) fn quantity(value: Value<'_>) -> Converted {
-    let text = value.component(1).trimmed();
+/// CQ: its unit is spread over the sub-components of the second component; or a number whose unit stands elsewhere.
+pub(super) fn quantity(value: Value<'_>, unit: Option<Value<'_>>) -> Converted {
+    let text = part_of(value, 1).trimmed();
     if text.is_empty() {
         return Ok(None);
     }
     let number = plain_number(&text).ok_or("must be a number")?;
-    Ok(Some(observation::quantity(number, Some(value.component(2)), None)))
+    Ok(Some(observation::quantity(number, unit.or(Some(part_of(value, 2))), None)))
 }
 
 /// HD as a URI.
@@ -517,7 +618,7 @@ pub(super) fn authority_uri(value: Value<'_>, organisation: &str) -> Option<Json
 
 /// CE or CWE as people read it: the text, else the names, else the codes.
 fn concept_words(value: Value<'_>) -> Option<Json> {
-    [9, 2, 5, 1, 4].into_iter().find_map(|n| text(value.component(n)))
+    [9, 2, 5, 1, 4].into_iter().find_map(|n| text(part_of(value, n)))
 }
 
 /// A FHIR code has single blanks only.
@@ -621,8 +722,14 @@ mod tests {
                 Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),
-                Conversion::Quantity => quantity(value),
+                Conversion::Quantity => quantity(value, None),
                 Conversion::AuthorityUri => Ok(authority_uri(value, "RXX")),
+                Conversion::TestCode => Ok(test_code(value, "RXX")),
+                Conversion::TextAttachment => Ok(Some(text_attachment(value.text().into_owned(), None).0)),
+                Conversion::LowOfRange => Ok(reference_range(value, None).0),
+                Conversion::HighOfRange => Ok(reference_range(value, None).1),
+                Conversion::NdlHumanName => Ok(ndl_human_name(value)),
+                Conversion::NdlIdentifier => Ok(ndl_identifier(value, "RXX")),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
         }
