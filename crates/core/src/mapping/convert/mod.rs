@@ -16,7 +16,7 @@ use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
 pub(super) use contact::{contact_point, telecom};
 pub(super) use observation::{
-    VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines, result_values,
+    VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines, result_values,
 };
 pub(super) use person::{
     cx_identifier, ei_identifier, hd_identifier, human_name, ndl_human_name, ndl_identifier, postal_address,

@@ -41,6 +41,9 @@ pub(in crate::mapping) const VALUE_ELEMENTS: [&str; 8] = [
     "valuePeriod",
 ];
 
+/// Where the concept stands among [`VALUE_ELEMENTS`].
+pub(in crate::mapping) const VALUE_CONCEPT: usize = 1;
+
 /// Where the text stands among [`VALUE_ELEMENTS`].
 pub(in crate::mapping) const VALUE_STRING: usize = 2;
 

@@ -242,7 +242,10 @@ impl<'m> Run<'_, 'm> {
             }
             let mut made = Vec::with_capacity(valued.len());
             for (index, value) in valued.into_iter().enumerate() {
-                let place = || path.to_string().replace("[*]", &format!("[{}]", index + 1));
+                let place = || match path.segment {
+                    Some(_) => path.to_string().replace("[*]", &format!("[{}]", index + 1)),
+                    None => scope.value.map(|around| around.location().to_string()).unwrap_or_default(),
+                };
                 let noticed = self.findings.len();
                 let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
                 let converted = match self.convert(row, scope, value) {
@@ -412,7 +415,11 @@ impl<'m> Run<'_, 'm> {
         }
         let segment = value.segment()?;
         if convert::is_document(segment) {
-            return None;
+            // In a coded value the document's components are no codes; what names it is kept.
+            let coded = matches!(&*kind, "CE" | "CWE" | "CNE" | "CF");
+            let words = coded.then(|| convert::text(field.component(2))).flatten()?;
+            let path = elements.get(convert::VALUE_CONCEPT)?.clone();
+            return Some(Made::Values(path, vec![Json::object([("text", words)])]));
         }
         let mut made = convert::result_values(field, &kind, unit, sender);
         if let [_] = made[..] {
