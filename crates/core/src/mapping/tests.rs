@@ -148,7 +148,19 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", need = "often" }"#,
-            "m.toml:7:50: unknown need `often` (hint: write `create` or `always`)",
+            "m.toml:7:50: unknown need `often` (hint: write `create`, `always` or `rows`)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", issue = "none" }"#,
+            "m.toml:7:51: `issue` is told when a default is used, and the row has none (hint: add `default",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", unit = "PID-6" }"#,
+            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity`)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", when = { outside = "OBC" } }"#,
+            "m.toml:7:63: unknown segment `OBC` (hint: did you mean",
         ),
         (r#"{ to = "name.family", from = "PID-5.1", when = { valued = "P" } }"#, "m.toml:7:62:"),
         (
@@ -675,6 +687,25 @@ fn the_guide_makes_resources_that_refer_to_each_other() {
             r#"{"resourceType":"DiagnosticReport","status":"final","code":{"text":"Other"},"subject":{"reference":"Patient2"},"result":[{"reference":"Observation3"}]}"#.to_owned(),
         ]
     );
+}
+
+#[test]
+fn faults_of_references_by_same_values() {
+    let of = |same: &str| {
+        let text = GUIDE.replace(r#"refer = "Observation" }"#, &format!(r#"refer = "Observation", {same} }}"#));
+        let (library, mut problems) = library(&[("g.toml", &text)], &[]);
+        compile(&library, "g", &mut problems);
+        problems.into_vec().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(of(r#"of = "OBX", same = [["OBX-4", "OBX-4?"], ["OBX-3", "OBX-3"]]"#).len(), 1);
+    for (given, expected) in [
+        (r#"same = [["OBX-4", "OBR-26.2"]]"#, "`same` needs `of`: whose values are compared"),
+        (r#"of = "OBX", same = [["OBX-4"]]"#, "`same` compares two paths"),
+        (r#"of = "OBX", same = [["OBX-4", "OBR-26.2?"]]"#, "the first pair of `same` must be there"),
+    ] {
+        let found = of(given);
+        assert!(found.iter().any(|problem| problem.contains(expected)), "{given} {found:#?}");
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use super::Compiler;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Same, Source as RowSource};
+use crate::mapping::plan::{
+    Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Same, Source as RowSource,
+};
 use crate::record::{ElementPath, Step};
 use crate::source::{self, Place, Table, Value};
 
@@ -152,7 +154,11 @@ impl Compiler<'_> {
         let fallback = table.boolean("fallback", self.problems).unwrap_or(false);
         let issue = table.text("issue", self.problems);
         if let Some((_, at)) = issue.as_ref().filter(|_| !table.has("default")) {
-            self.problems.hint(at, "`issue` is told when a default is used, and the row has none", "add `default = \"…\"`");
+            self.problems.hint(
+                at,
+                "`issue` is told when a default is used, and the row has none",
+                "add `default = \"…\"`",
+            );
         }
         let issue = issue.map(|(text, _)| text);
         let reads = self.reads.len();
@@ -237,8 +243,7 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        let row =
-            Row {
+        let row = Row {
             path,
             many,
             each,

@@ -16,7 +16,8 @@ use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
 pub(super) use contact::{contact_point, telecom};
 pub(super) use observation::{
-    VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines, result_values,
+    VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines,
+    result_values,
 };
 pub(super) use person::{
     cx_identifier, ei_identifier, hd_identifier, human_name, ndl_human_name, ndl_identifier, postal_address,
@@ -267,7 +268,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         &["Attachment"],
         "With `lines`: the text as a document, kept as a blob named by its hash; `title` gives paths for the title.",
         "Hello",
-        r#"{"contentType":"text/plain","url":"Binary/99ea41a5b4edb36ab4d5c5c2f2bc6fee7c4f2ef8a2d9be2d08f0da8c0bb4c9d5","size":5}"#,
+        r#"{"contentType":"text/plain","url":"Binary/d477601dd789b75b730c42ab258ad9ee0c101d84cd2298623199e633653f6cf8","size":5,"hash":"9/+ei3uy4Jtwk1pdeF4MxdnQq/A="}"#,
     ),
     doc(
         "low-of-range",
@@ -458,7 +459,9 @@ pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
 /// An instant as `instant`, of a time that names the minute at least: no precision is invented (mapping-pitfalls 2).
 pub(super) fn exact_instant(value: Value<'_>, zone: &Zone) -> Converted {
     match timestamp(value)? {
-        Some(time) if time.precision() < Precision::Minute => Err("is too coarse for an instant; it needs a time of day"),
+        Some(time) if time.precision() < Precision::Minute => {
+            Err("is too coarse for an instant; it needs a time of day")
+        }
         time => Ok(time.map(|time| Json::String(time.fhir_instant(zone)))),
     }
 }

@@ -137,10 +137,7 @@ fn sn_ratio(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> 
 }
 
 /// The ends of a plain reference range: `3.5-5.0`, `<5`, `>=2`, two numbers as NR; none of what says more.
-pub(in crate::mapping) fn reference_range(
-    value: Value<'_>,
-    unit: Option<Value<'_>>,
-) -> (Option<Json>, Option<Json>) {
+pub(in crate::mapping) fn reference_range(value: Value<'_>, unit: Option<Value<'_>>) -> (Option<Json>, Option<Json>) {
     let end = |text: &str| plain_number(text.trim()).map(|number| quantity(number, unit, None));
     let (text, second) = (value.component(1).trimmed(), value.component(2).trimmed());
     if !second.is_empty() {

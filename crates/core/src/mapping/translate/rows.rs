@@ -244,7 +244,7 @@ impl<'m> Run<'_, 'm> {
             for (index, value) in valued.into_iter().enumerate() {
                 let place = || match path.segment {
                     Some(_) => path.to_string().replace("[*]", &format!("[{}]", index + 1)),
-                    None => scope.value.map(|around| around.location().to_string()).unwrap_or_default(),
+                    None => scope.value.map(place_of).unwrap_or_default(),
                 };
                 let noticed = self.findings.len();
                 let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
@@ -307,7 +307,9 @@ impl<'m> Run<'_, 'm> {
         let zone = self.zone;
         match &row.op {
             Op::Convert { conversion, argument, .. } => match conversion {
-                Conversion::Text | Conversion::ObservationValue | Conversion::TextAttachment => Ok(convert::text(value)),
+                Conversion::Text | Conversion::ObservationValue | Conversion::TextAttachment => {
+                    Ok(convert::text(value))
+                }
                 Conversion::TestCode => Ok(convert::test_code(value, self.organisation)),
                 Conversion::NdlHumanName => Ok(convert::ndl_human_name(value)),
                 Conversion::NdlIdentifier => Ok(convert::ndl_identifier(value, self.organisation)),
@@ -428,7 +430,8 @@ impl<'m> Run<'_, 'm> {
         }
         // Several values are components, each under the code of the whole (v2-to-fhir OBX[Observation-Component]).
         let code = convert::test_code(segment.field(3), self.organisation)?;
-        let component = |(index, json)| Some(Json::object([("code", code.clone()), (*convert::VALUE_ELEMENTS.get(index)?, json)]));
+        let component =
+            |(index, json)| Some(Json::object([("code", code.clone()), (*convert::VALUE_ELEMENTS.get(index)?, json)]));
         let components: Vec<Json> = made.into_iter().filter_map(component).collect();
         (!components.is_empty())
             .then(|| elements.last().map(|path| Made::Values(path.clone(), vec![Json::Array(components)])))?
@@ -527,11 +530,18 @@ fn number(id: &str, items: &mut [Json]) {
     }
 }
 
+/// Where a value stands in the segment at hand, as `OBX-5[1]`.
+fn place_of(value: Value<'_>) -> String {
+    let place = value.location().to_string();
+    let cut = place.split_once('[').and_then(|(name, rest)| Some((name, rest.split_once(']')?.1)));
+    cut.map_or_else(|| place.clone(), |(name, rest)| format!("{name}{rest}"))
+}
+
 /// Whether two paths fill one element, or two choices of one.
 fn same_element(one: &ElementPath, other: &ElementPath) -> bool {
-    one.first().zip(other.first()).is_some_and(|(one, other)| {
-        one.name == other.name || (one.choice.is_some() && one.choice == other.choice)
-    })
+    one.first()
+        .zip(other.first())
+        .is_some_and(|(one, other)| one.name == other.name || (one.choice.is_some() && one.choice == other.choice))
 }
 
 /// Adds values for an element; rows for one repeating element share its path and add to each other.

@@ -428,7 +428,9 @@ impl<'m> Places<'m> {
         };
         let is_text = |obx: &Segment<'m>| matches!(&*kind(obx), "TX" | "FT" | "ST") && !convert::is_document(*obx);
         let one_text = lines.iter().all(|(_, obx)| is_text(obx))
-            && lines.iter().all(|(_, obx)| obx.field(3).component(1).trimmed() == lines[0].1.field(3).component(1).trimmed())
+            && lines
+                .iter()
+                .all(|(_, obx)| obx.field(3).component(1).trimmed() == lines[0].1.field(3).component(1).trimmed())
             && lines.iter().any(|(_, obx)| kind(obx) != "ST");
         let mut starts: HashMap<_, usize> = HashMap::new();
         let mut found = HashMap::new();
