@@ -12,6 +12,7 @@ mod translate;
 
 #[cfg(test)]
 mod guide_adt_tests;
+#[cfg(test)]
 mod guide_results_tests;
 #[cfg(test)]
 mod tests;
