@@ -98,6 +98,9 @@ impl<'m> Scope<'m> {
 /// A name looked for inside a group, outside groups of a kind.
 type Outside = (SegmentName, GroupId, &'static str);
 
+/// Indexes of segments by the text at a path.
+type ByValue = HashMap<String, Vec<usize>>;
+
 /// A segment with its group.
 type Found<'m> = (Segment<'m>, GroupId);
 
@@ -115,7 +118,7 @@ pub(super) struct Places<'m> {
     /// What a name means outside a group of some kind, where that had to be searched for.
     outside: RefCell<HashMap<Outside, Option<usize>>>,
     /// Indexes of segments by name, path and value.
-    valued: RefCell<HashMap<(SegmentName, Path), HashMap<String, Vec<usize>>>>,
+    valued: RefCell<HashMap<(SegmentName, Path), ByValue>>,
     /// Of orders whose texts are known: which OBX began the text of a line.
     texts: RefCell<HashMap<GroupId, HashMap<usize, usize>>>,
 }
@@ -367,7 +370,7 @@ impl<'m> Places<'m> {
         let key = (of, first.there.clone());
         let mut valued = self.valued.borrow_mut();
         let by_value = valued.entry(key).or_insert_with(|| {
-            let mut by_value: HashMap<String, Vec<usize>> = HashMap::new();
+            let mut by_value = ByValue::new();
             for index in self.indexes(of, Structure::root()) {
                 let text = there(*index).map(|scope| self.text(&scope, &first.there)).unwrap_or_default();
                 if !text.is_empty() {
