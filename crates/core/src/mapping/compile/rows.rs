@@ -6,9 +6,7 @@ use super::Compiler;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{
-    Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Same, Source as RowSource,
-};
+use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Source as RowSource};
 use crate::record::{ElementPath, Step};
 use crate::source::{self, Place, Table, Value};
 
@@ -527,33 +525,6 @@ impl Compiler<'_> {
         }
         let default = default.map(|(text, _)| Json::string(text));
         Some(Op::Convert { conversion, argument: Argument { with, paths }, default })
-    }
-
-    /// `same = [["OBR-3.1", "OBR-29.2.1"], …]`: a path of the other segment, and one here; `?` behind the second when it may be
-    /// missing.
-    fn same(&mut self, table: &mut Table, of: bool, place: &Place) -> Vec<Same> {
-        let Some(value) = table.take("same") else { return Vec::new() };
-        let hint = "write e.g. `of = \"OBR\", same = [[\"OBR-3.1\", \"OBR-29.2.1\"]]`: a path there, and one here";
-        if !of {
-            self.problems.hint(place, "`same` needs `of`: whose values are compared", hint);
-        }
-        let mut pairs = Vec::new();
-        for pair in source::one_or_many(&value) {
-            let texts = source::texts("same", &pair, self.problems);
-            let [there, here] = &texts[..] else {
-                self.problems.hint(&pair.place, "`same` compares two paths", hint);
-                continue;
-            };
-            let optional = here.0.ends_with('?');
-            let here = (here.0.trim_end_matches('?').to_owned(), here.1.clone());
-            if let (Some(there), Some(here)) = (self.path(there), self.path(&here)) {
-                pairs.push(Same { there, here, optional });
-            }
-        }
-        if pairs.first().is_some_and(|pair| pair.optional) {
-            self.problems.hint(&value.place, "the first pair of `same` must be there", "put one without `?` first");
-        }
-        pairs
     }
 
     fn constant(&mut self, value: &Value, target: &Target) -> Option<Json> {
