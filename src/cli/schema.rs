@@ -106,17 +106,22 @@ fn row(codes: &[&str]) -> Value {
     let conversions: Vec<&str> = CONVERSIONS.iter().map(|doc| doc.name).collect();
     let condition = || described(one_or_many(&reference("condition")), "conditions that must all hold");
     let any = json!({ "type": ["string", "boolean", "integer"] });
+    let pair = json!({ "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 });
+    let pairs = json!({ "type": "array", "items": pair });
     table(
         &[
             ("to", text("FHIR element, with dots; given[0] names one item of a repeating element")),
             ("from", texts("HL7 path, or several of which the first valued one is taken")),
             ("lines", texts("paths whose values are joined as lines, in the order of the message")),
-            ("outside", text("`lines` leaves out the groups that begin with this segment")),
+            ("outside", texts("`lines` leaves out the groups that begin with this segment")),
             ("value", described(any, "a constant")),
             ("as", one_of(conversions, "conversion; without it `text`")),
             ("codes", one_of(codes.iter().copied(), "code set instead of a conversion")),
             ("otherwise", text("what a code becomes that the code set does not have")),
             ("default", text("what is used when nothing is valued")),
+            ("issue", text("what is told when the default is used")),
+            ("fallback", truth("runs only when no row before it filled the element")),
+            ("unit", text("path of the unit of a quantity")),
             ("with", text("what some conversions take besides the value")),
             ("title", texts("paths of the title of an attachment")),
             ("rows", text("a block of rows that makes the element; beside `from` once for each value")),
@@ -124,11 +129,12 @@ fn row(codes: &[&str]) -> Value {
             ("each", text("once for each segment, in its own group: `OBX`, `OBR/OBX`")),
             ("refer", text("`patient`, or a resource type: a reference")),
             ("of", text("with `refer`: the segment whose resource is meant (v2-to-fhir)")),
+            ("same", described(pairs, "with `of`: a path there and one here, with equal values (v2-to-fhir)")),
             ("key", json!({ "type": ["string", "array"], "description": "with `refer`: the key of what is meant" })),
             ("use", text("takes the rows of a block here")),
             ("when", condition()),
             ("unless", condition()),
-            ("need", one_of(["always", "create"], "refused without a value")),
+            ("need", one_of(["always", "create", "rows"], "what a missing value refuses")),
             ("label", text("what the value is called in the refusal")),
             ("missing", text("a refusal of its own")),
             ("null", one_of(["delete", "keep"], "what \"\" does")),
@@ -143,8 +149,12 @@ fn condition() -> Value {
     table(
         &[
             ("valued", text("path or segment with a value")),
-            ("absent", text("path without a value")),
+            ("absent", text("path or segment without a value")),
             ("no-quantity", text("OBX-5 of which `observation-value` makes no quantity")),
+            ("document", text("OBX-5 that holds a document")),
+            ("no-document", text("OBX-5 that holds none")),
+            ("within", texts("segments with which a group around the segment at hand begins")),
+            ("outside", texts("segments with which none does")),
             ("path", text("path whose text is looked at")),
             ("in", texts("the texts of `path` for which it holds")),
             ("not-in", texts("the texts of `path` for which it does not hold")),
@@ -154,7 +164,7 @@ fn condition() -> Value {
             ("above", number.clone()),
             ("below", number),
             ("loose", text("segment of which one stands in no order")),
-            ("pattern", one_of(["collection", "textual-report"], "shape of an order (hl7-api 6.1.1)")),
+            ("pattern", one_of(["collection", "result", "textual-report"], "shape of an order (hl7-api 6.1.1)")),
         ],
         &[],
     )
@@ -186,6 +196,7 @@ fn write() -> Value {
             ("identifier", texts("paths of the identifier that is filed")),
             ("each", text("one for each segment: `OBR`, `OBR/OBX`")),
             ("when", described(one_or_many(&reference("condition")), "conditions that must all hold")),
+            ("bare", truth("made even when its rows tell nothing (v2-to-fhir)")),
             ("group", texts("paths of the group it is deleted with")),
             ("whole-group", truth("deletes all of the group")),
             ("item", text("kind of event, for data points made of events")),

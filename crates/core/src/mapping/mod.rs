@@ -13,6 +13,10 @@ mod translate;
 #[cfg(test)]
 mod guide_adt_tests;
 #[cfg(test)]
+mod guide_language_tests;
+#[cfg(test)]
+mod guide_results_tests;
+#[cfg(test)]
 mod tests;
 
 pub use codes::{CodeSet, Entry};

@@ -61,6 +61,8 @@ pub(super) struct MakePlan {
     pub(super) when: Vec<Condition>,
     /// What names it beyond this message; its place names it when empty.
     pub(super) key: Vec<KeyPart>,
+    /// Made even when its rows tell nothing.
+    pub(super) bare: bool,
     pub(super) rows: BlockId,
 }
 
@@ -96,7 +98,17 @@ pub(super) enum Condition {
     Absent(Path),
     /// OBX-5, when `observation-value` makes no quantity of it, so that its unit (OBX-6) has no place there.
     NoQuantity(Path),
+    /// OBX-5, when it holds a document, whatever OBX-2 says of it (mapping-pitfalls 13).
+    Document(Path),
+    /// OBX-5, when it holds none.
+    NoDocument(Path),
     SegmentValued(SegmentName),
+    /// The path means no segment of this name.
+    SegmentAbsent(SegmentName),
+    /// The segment at hand lies in a group that begins with one of these.
+    Within(Vec<SegmentName>),
+    /// It lies in none.
+    Outside(Vec<SegmentName>),
     In(Path, Vec<String>),
     NotIn(Path, Vec<String>),
     /// Valued paths do not all have one value.
@@ -120,6 +132,9 @@ pub(super) enum Pattern {
     TextualReport,
     /// Anything else: each OBX is a result of its own.
     Collection,
+    /// An OBX that is a result of its own, and not a further line of a text that an earlier one began
+    /// (mapping-pitfalls 12).
+    Result,
 }
 
 pub(super) type BlockId = usize;
@@ -163,8 +178,8 @@ pub(super) struct Row {
     pub(super) each: Vec<SegmentName>,
     pub(super) when: Vec<Condition>,
     pub(super) unless: Vec<Condition>,
-    /// `lines` leaves out the groups that begin with this segment.
-    pub(super) outside: Option<SegmentName>,
+    /// `lines` leaves out the groups that begin with these segments.
+    pub(super) outside: Vec<SegmentName>,
     pub(super) source: Source,
     pub(super) op: Op,
     pub(super) need: Need,
@@ -175,6 +190,10 @@ pub(super) struct Row {
     pub(super) id: Option<String>,
     /// `""` removes the element.
     pub(super) null_deletes: bool,
+    /// Runs only when no row before it filled the element.
+    pub(super) fallback: bool,
+    /// What is told when the row gives its default.
+    pub(super) issue: Option<String>,
     /// Where the row stands in its file.
     pub(super) place: Place,
 }
@@ -211,10 +230,12 @@ pub(super) enum Op {
         block: BlockId,
     },
     Patient,
-    /// The resource that is made for a segment: the one at hand, or the first of this name.
+    /// The resource that is made for a segment: the one at hand, or the first of this name; with `same` those of this name,
+    /// wherever they stand, whose values are those found here.
     ReferTo {
         resource: &'static str,
         of: Option<SegmentName>,
+        same: Vec<Same>,
     },
     Refer {
         resource: &'static str,
@@ -242,10 +263,21 @@ pub(super) enum CodeShape {
     CodeableConcept,
 }
 
+/// A value of another segment that must be the one found here.
+#[derive(Debug, Clone)]
+pub(super) struct Same {
+    pub(super) there: Path,
+    pub(super) here: Path,
+    /// It may be missing on either side.
+    pub(super) optional: bool,
+}
+
 /// When a row must have a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
     Never,
+    /// Without it the rows of its block make nothing.
+    Rows,
     /// When the data point is created or replaced.
     Create,
     /// In every message.
@@ -260,8 +292,18 @@ impl Check {
             Some(Condition::In(..) | Condition::NotIn(..)) => Fault::Code,
             Some(Condition::Count { .. } | Condition::Loose(_)) => Fault::Structure,
             Some(Condition::Differ(_)) => Fault::Conflict,
-            Some(Condition::NoQuantity(_) | Condition::After(_)) => Fault::Value,
-            Some(Condition::Valued(_) | Condition::SegmentValued(_) | Condition::Pattern(_)) | None => Fault::Rule,
+            Some(
+                Condition::NoQuantity(_) | Condition::Document(_) | Condition::NoDocument(_) | Condition::After(_),
+            ) => Fault::Value,
+            Some(Condition::SegmentAbsent(_)) => Fault::Missing,
+            Some(
+                Condition::Valued(_)
+                | Condition::SegmentValued(_)
+                | Condition::Within(_)
+                | Condition::Outside(_)
+                | Condition::Pattern(_),
+            )
+            | None => Fault::Rule,
         }
     }
 }

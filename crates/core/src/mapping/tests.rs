@@ -22,7 +22,7 @@ events = ["ADT^A28"]
 patient = { policy = "merge", rows = "patient" }
 "#;
 
-fn library(files: &[(&str, &str)], codes: &[(&str, &str)]) -> (Library, Problems) {
+pub(super) fn library(files: &[(&str, &str)], codes: &[(&str, &str)]) -> (Library, Problems) {
     let mut problems = Problems::default();
     let sources = |files: &[(&str, &str)]| -> Vec<(String, Arc<Source>)> {
         files
@@ -149,7 +149,19 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", need = "often" }"#,
-            "m.toml:7:50: unknown need `often` (hint: write `create` or `always`)",
+            "m.toml:7:50: unknown need `often` (hint: write `create`, `always` or `rows`)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", issue = "none" }"#,
+            "m.toml:7:51: `issue` is told when a default is used, and the row has none (hint: add `default",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", unit = "PID-6" }"#,
+            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity`)",
+        ),
+        (
+            r#"{ to = "name.family", from = "PID-5.1", when = { outside = "OBC" } }"#,
+            "m.toml:7:63: unknown segment `OBC` (hint: did you mean",
         ),
         (r#"{ to = "name.family", from = "PID-5.1", when = { valued = "P" } }"#, "m.toml:7:62:"),
         (
@@ -377,7 +389,8 @@ fn what_makes_no_sense_is_told() {
         let found = oru(&write, &rows);
         assert!(found.iter().any(|problem| problem.contains(expected)), "{expected}\n{found:#?}");
     }
-    let guide = GUIDE.replace("refer = \"Patient\", of = \"PID\"", "refer = \"Group\", of = \"PID\"");
+    let guide = super::guide_language_tests::GUIDE
+        .replace("refer = \"Patient\", of = \"PID\"", "refer = \"Group\", of = \"PID\"");
     let (library, mut found) = library(&[("m.toml", &guide)], &[]);
     assert!(compile(&library, "m", &mut found).is_none());
     let told: Vec<String> = found.into_vec().iter().map(ToString::to_string).collect();
@@ -450,7 +463,7 @@ fn a_file_without_messages_is_checked() {
     assert!(found[1].starts_with("n.toml:1:1: `profile` is missing"), "{found:?}");
 }
 
-fn feed(text: &str) -> Feed {
+pub(super) fn feed(text: &str) -> Feed {
     let (library, mut problems) = library(&[("m.toml", text)], &[]);
     let plan = compile(&library, "m", &mut problems);
     assert_eq!(problems.into_vec(), []);
@@ -595,107 +608,4 @@ fn cost_is_linear_in_the_number_of_results() {
     // Both would run for minutes if a look-up went through the whole message.
     assert_eq!(of(1, 20_000), 20_000);
     assert_eq!(of(20_000, 1), 20_000);
-}
-
-const GUIDE: &str = r#"profile = "v2-to-fhir"
-[[message]]
-events = ["ORU^R01"]
-write = [
-  "people",
-  { resource = "Observation", each = "OBX", rows = "result" },
-  { resource = "DiagnosticReport", each = "OBR", rows = "report" },
-]
-[writes]
-people = [{ resource = "Patient", each = "PID", key = "PID-3.1", rows = "person" }]
-[rows]
-person = [
-  { to = "identifier", from = "PID-3[*]", as = "cx-identifier" },
-  { to = "birthDate", from = "PID-7.1", as = "date" },
-  { to = "generalPractitioner", make = "Practitioner", from = "PD1-4[*]", rows = "doctor" },
-]
-doctor = [
-  { to = "identifier", from = ".", as = "xcn-identifier" },
-  { to = "name.family", from = ".2" },
-]
-result = [
-  { to = "status", value = "final" },
-  { to = "code.text", from = "OBX-3.2", need = "always" },
-  { to = "subject", refer = "Patient", of = "PID" },
-  { to = "performer", make = "Practitioner", from = "OBX-16[*]", rows = "doctor" },
-]
-report = [
-  { to = "status", value = "final" },
-  { to = "code.text", from = "OBR-4.2" },
-  { to = "subject", refer = "Patient", of = "PID" },
-  { to = "result", each = "OBX", refer = "Observation" },
-]
-"#;
-
-fn guide(rest: &str) -> (Vec<String>, Vec<String>) {
-    let feed = feed(GUIDE);
-    let text = format!("MSH|^~\\&|LAB|RXX|F|P|20260102||ORU^R01|1|P|2.4\r{rest}");
-    let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
-    let made = crate::mapping::resources(&feed.plan, &message, &feed.zone).unwrap();
-    let again = crate::mapping::resources(&feed.plan, &message, &feed.zone).unwrap();
-    assert_eq!(made, again, "the same message makes the same");
-    let mut ids: Vec<(String, String)> = Vec::new();
-    for resource in &made.resources {
-        assert_eq!(crate::fhir::check(resource), []);
-        let kind = resource.str_at("resourceType").unwrap();
-        let number = ids.iter().filter(|(_, name)| name.starts_with(kind)).count() + 1;
-        ids.push((resource.str_at("id").unwrap().to_owned(), format!("{kind}{number}")));
-    }
-    let shown = made.resources.iter().map(|resource| {
-        let mut text = resource.to_string();
-        for (id, name) in &ids {
-            text = text.replace(&format!("{}/{id}", name.trim_end_matches(char::is_numeric)), name).replace(id, "");
-        }
-        text.replace(r#","id":"""#, "")
-    });
-    (shown.collect(), made.findings.into_iter().map(|finding| format!("{} {}", finding.path, finding.text)).collect())
-}
-
-#[test]
-fn the_guide_makes_resources_that_refer_to_each_other() {
-    let (made, findings) = guide(
-        "PID|||A1||||19700101\rPD1||||G1^Gill~G2^Gull\rOBR|1||F1|P^Panel\rOBX|1|ST|T1^One||x||||||F|||||G1^Gill\r\
-         OBX|2|ST|T2^Two||y|||||F\rPID|||B2\rOBR|1||F2|Q^Other\rOBX|1|ST|T3^Three||z|||||F\r",
-    );
-    assert_eq!(findings, [""; 0]);
-    let doctor = |id: &str, name: &str| {
-        format!(r#"{{"resourceType":"Practitioner","identifier":[{{"value":"{id}"}}],"name":[{{"family":"{name}"}}]}}"#)
-    };
-    assert_eq!(
-        made,
-        [
-            doctor("G1", "Gill"),
-            doctor("G2", "Gull"),
-            r#"{"resourceType":"Patient","identifier":[{"value":"A1"}],"birthDate":"1970-01-01","generalPractitioner":[{"reference":"Practitioner1"},{"reference":"Practitioner2"}]}"#.to_owned(),
-            r#"{"resourceType":"Patient","identifier":[{"value":"B2"}]}"#.to_owned(),
-            r#"{"resourceType":"Observation","status":"final","code":{"text":"One"},"subject":{"reference":"Patient1"},"performer":[{"reference":"Practitioner1"}]}"#.to_owned(),
-            r#"{"resourceType":"Observation","status":"final","code":{"text":"Two"},"subject":{"reference":"Patient1"}}"#.to_owned(),
-            r#"{"resourceType":"Observation","status":"final","code":{"text":"Three"},"subject":{"reference":"Patient2"}}"#.to_owned(),
-            r#"{"resourceType":"DiagnosticReport","status":"final","code":{"text":"Panel"},"subject":{"reference":"Patient1"},"result":[{"reference":"Observation1"},{"reference":"Observation2"}]}"#.to_owned(),
-            r#"{"resourceType":"DiagnosticReport","status":"final","code":{"text":"Other"},"subject":{"reference":"Patient2"},"result":[{"reference":"Observation3"}]}"#.to_owned(),
-        ]
-    );
-}
-
-#[test]
-fn what_the_guide_cannot_use_is_told_and_nothing_refers_to_it() {
-    let (made, findings) =
-        guide("PID|||A1||||female\rOBR|1||F1|P^Panel\rOBX|1|ST|T1||x|||||F\rOBX|2|ST|T2^Two||y|||||F\r");
-    assert_eq!(findings.len(), 2, "{findings:?}");
-    assert!(findings[0].starts_with("PID[1]: PID-7.1 is not a time stamp"), "{findings:?}");
-    assert_eq!(findings[1], " OBX[1]: OBX-3.2 must be provided. You provided []");
-    assert_eq!(made[0], r#"{"resourceType":"Patient","identifier":[{"value":"A1"}]}"#);
-    assert!(made[2].ends_with(r#""result":[{"reference":"Observation1"}]}"#), "{made:?}");
-}
-
-#[test]
-fn what_rows_read_of_each_value_is_read() {
-    let plan = feed(GUIDE).plan;
-    let text = "MSH|^~\\&|LAB|RXX|F|P|20260102||ORU^R01|1|P|2.4\rPID|||A1\rPD1||||G1^Gill^Ann\rOBR|1\rOBX|1||^T|||||||||||||G1^Gill^Ann\r";
-    let message = Message::parse(Bytes::from(text), &ParseOptions::default()).unwrap();
-    assert_eq!(unmapped(&plan, &message), [""; 0]);
 }

@@ -10,8 +10,21 @@ use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
-const QUESTIONS: [&str; 9] =
-    ["valued", "absent", "no-quantity", "path", "differ", "after", "count", "loose", "pattern"];
+const QUESTIONS: [&str; 13] = [
+    "valued",
+    "absent",
+    "no-quantity",
+    "document",
+    "no-document",
+    "path",
+    "differ",
+    "after",
+    "count",
+    "loose",
+    "pattern",
+    "within",
+    "outside",
+];
 
 impl Compiler<'_> {
     /// `checks = "name"`, `["name", { … }]` or a list of tables.
@@ -159,9 +172,24 @@ impl Compiler<'_> {
                 None => self.path(&given).map(Condition::Valued),
             }
         } else if let Some(given) = table.text("absent", self.problems) {
-            self.path(&given).map(Condition::Absent)
+            match SegmentName::parse(&given.0) {
+                Some(segment) => self.known(segment, &given.1).map(Condition::SegmentAbsent),
+                None => self.path(&given).map(Condition::Absent),
+            }
+        } else if table.has("within") {
+            self.grouped = true;
+            Some(Condition::Within(self.segments_of(&mut table, "within")))
+        } else if table.has("outside") {
+            self.grouped = true;
+            Some(Condition::Outside(self.segments_of(&mut table, "outside")))
         } else if let Some(given) = table.text("no-quantity", self.problems) {
             self.path(&given).map(Condition::NoQuantity)
+        } else if let Some(given) = table.text("document", self.problems) {
+            self.implied("OBX-2", &given.1);
+            self.path(&given).map(Condition::Document)
+        } else if let Some(given) = table.text("no-document", self.problems) {
+            self.implied("OBX-2", &given.1);
+            self.path(&given).map(Condition::NoDocument)
         } else if let Some(given) = table.text("path", self.problems) {
             let path = self.path(&given);
             let within: Vec<String> = table.texts("in", self.problems).into_iter().map(|text| text.0).collect();
@@ -199,8 +227,15 @@ impl Compiler<'_> {
             match name.as_str() {
                 "textual-report" => Some(Condition::Pattern(Pattern::TextualReport)),
                 "collection" => Some(Condition::Pattern(Pattern::Collection)),
+                "result" => {
+                    // What makes a line one of an earlier text.
+                    for path in ["OBX-2", "OBX-3", "OBX-4"] {
+                        self.implied(path, &place);
+                    }
+                    Some(Condition::Pattern(Pattern::Result))
+                }
                 _ => {
-                    let hint = "write `textual-report` or `collection`";
+                    let hint = "write `textual-report`, `collection` or `result`";
                     self.problems.hint(&place, format!("unknown pattern `{name}`"), hint);
                     None
                 }
@@ -209,8 +244,8 @@ impl Compiler<'_> {
             let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
             if !given {
-                let hint = "use `valued`, `absent`, `no-quantity`, `path` with `in` or `not-in`, `differ`, `after`, `count`, \
-                            `loose` or `pattern`";
+                let hint = "use `valued`, `absent`, `no-quantity`, `document`, `no-document`, `path` with `in` or `not-in`, \
+                            `differ`, `after`, `count`, `loose`, `pattern`, `within` or `outside`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
@@ -225,6 +260,11 @@ impl Compiler<'_> {
         }
         table.finish(self.problems);
         condition
+    }
+
+    /// Names of segments: one text or several.
+    pub(super) fn segments_of(&mut self, table: &mut Table, name: &'static str) -> Vec<SegmentName> {
+        table.texts(name, self.problems).iter().filter_map(|(name, place)| self.segment(name, place)).collect()
     }
 
     pub(super) fn paths(&mut self, table: &mut Table, name: &'static str) -> Vec<Path> {
@@ -307,11 +347,19 @@ impl Condition {
             Condition::Valued(path)
             | Condition::Absent(path)
             | Condition::NoQuantity(path)
+            | Condition::Document(path)
+            | Condition::NoDocument(path)
             | Condition::In(path, _)
             | Condition::NotIn(path, _) => std::slice::from_ref(path),
             Condition::Differ(paths) => paths,
             Condition::After(times) => times,
-            Condition::SegmentValued(_) | Condition::Count { .. } | Condition::Loose(_) | Condition::Pattern(_) => &[],
+            Condition::SegmentValued(_)
+            | Condition::SegmentAbsent(_)
+            | Condition::Within(_)
+            | Condition::Outside(_)
+            | Condition::Count { .. }
+            | Condition::Loose(_)
+            | Condition::Pattern(_) => &[],
         }
     }
 }

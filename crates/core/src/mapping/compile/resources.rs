@@ -1,7 +1,7 @@
 //! Reads what a mapping of the profile `v2-to-fhir` makes: resources for segments, in the order of the bundle.
 
 use super::Compiler;
-use crate::mapping::plan::{MakePlan, Work};
+use crate::mapping::plan::{MakePlan, Same, Work};
 use crate::source::{self, Place, Table, Value};
 
 impl Compiler<'_> {
@@ -60,12 +60,40 @@ impl Compiler<'_> {
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
         let key = table.take("key").map(|value| self.key(&value, &[])).unwrap_or_default();
+        let bare = table.boolean("bare", self.problems).unwrap_or(false);
         let rows = table.required_text("rows", self.problems);
         table.finish(self.problems);
         let given = rows?;
         let rows = self.block_of(&given, resource)?;
         self.required_elements(rows, resource, &given.1);
         self.grouped = true;
-        Some(MakePlan { resource, each, when, key, rows })
+        Some(MakePlan { resource, each, when, key, bare, rows })
+    }
+
+    /// `same = [["OBR-3.1", "OBR-29.2.1"], …]`: a path of the other segment, and one here; `?` behind the second when it may be
+    /// missing.
+    pub(super) fn same(&mut self, table: &mut Table, of: bool, place: &Place) -> Vec<Same> {
+        let Some(value) = table.take("same") else { return Vec::new() };
+        let hint = "write e.g. `of = \"OBR\", same = [[\"OBR-3.1\", \"OBR-29.2.1\"]]`: a path there, and one here";
+        if !of {
+            self.problems.hint(place, "`same` needs `of`: whose values are compared", hint);
+        }
+        let mut pairs = Vec::new();
+        for pair in source::one_or_many(&value) {
+            let texts = source::texts("same", &pair, self.problems);
+            let [there, here] = &texts[..] else {
+                self.problems.hint(&pair.place, "`same` compares two paths", hint);
+                continue;
+            };
+            let optional = here.0.ends_with('?');
+            let here = (here.0.trim_end_matches('?').to_owned(), here.1.clone());
+            if let (Some(there), Some(here)) = (self.path(there), self.path(&here)) {
+                pairs.push(Same { there, here, optional });
+            }
+        }
+        if pairs.first().is_some_and(|pair| pair.optional) {
+            self.problems.hint(&value.place, "the first pair of `same` must be there", "put one without `?` first");
+        }
+        pairs
     }
 }

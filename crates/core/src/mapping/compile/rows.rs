@@ -148,7 +148,17 @@ impl Compiler<'_> {
         let each = self.each(&mut table);
         let when = self.conditions(&mut table, "when");
         let unless = self.conditions(&mut table, "unless");
-        let outside = table.text("outside", self.problems).and_then(|(name, place)| self.segment(&name, &place));
+        let outside = self.segments_of(&mut table, "outside");
+        let fallback = table.boolean("fallback", self.problems).unwrap_or(false);
+        let issue = table.text("issue", self.problems);
+        if let Some((_, at)) = issue.as_ref().filter(|_| !table.has("default")) {
+            self.problems.hint(
+                at,
+                "`issue` is told when a default is used, and the row has none",
+                "add `default = \"…\"`",
+            );
+        }
+        let issue = issue.map(|(text, _)| text);
         let reads = self.reads.len();
         let from = self.paths(&mut table, "from");
         if table.has("rows") {
@@ -175,8 +185,9 @@ impl Compiler<'_> {
             None => Need::Never,
             Some((text, _)) if text == "create" => Need::Create,
             Some((text, _)) if text == "always" => Need::Always,
+            Some((text, _)) if text == "rows" => Need::Rows,
             Some((text, at)) => {
-                self.problems.hint(&at, format!("unknown need `{text}`"), "write `create` or `always`");
+                self.problems.hint(&at, format!("unknown need `{text}`"), "write `create`, `always` or `rows`");
                 Need::Never
             }
         };
@@ -214,7 +225,7 @@ impl Compiler<'_> {
         let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
         let Some(op) = op else {
             // Keys that were not come to are no unknown ones.
-            for name in ["value", "rows", "make", "refer", "of", "key", "codes", "with", "title"] {
+            for name in ["value", "rows", "make", "refer", "of", "same", "key", "codes", "with", "title", "unit"] {
                 table.take(name);
             }
             table.finish(self.problems);
@@ -230,8 +241,24 @@ impl Compiler<'_> {
             );
         }
         let id = id.map(|(id, _)| id);
-        let row =
-            Row { path, many, each, when, unless, outside, source, op, need, label, missing, id, null_deletes, place };
+        let row = Row {
+            path,
+            many,
+            each,
+            when,
+            unless,
+            outside,
+            source,
+            op,
+            need,
+            label,
+            missing,
+            id,
+            null_deletes,
+            fallback,
+            issue,
+            place,
+        };
         row.read_whole().iter().for_each(|path| self.reads_path(path, true));
         vec![row]
     }
@@ -399,7 +426,8 @@ impl Compiler<'_> {
             }
             if self.profile == Profile::V2ToFhir {
                 let of = table.text("of", self.problems).and_then(|(name, place)| self.segment(&name, &place));
-                return Some(Op::ReferTo { resource: resource?, of });
+                let same = self.same(table, of.is_some(), &at);
+                return Some(Op::ReferTo { resource: resource?, of, same });
             }
             let Some(key) = table.take("key") else {
                 self.problems.hint(&at, "`refer` needs the `key` of what it refers to", "the same as in its write");
@@ -424,8 +452,10 @@ impl Compiler<'_> {
             self.problems.hint(&at, "`otherwise` is for codes that a code set does not have", "add `codes = \"…\"`");
         }
         if conversion == Conversion::ObservationValue {
+            // Behind the elements of one value stands that of several.
             let elements: Vec<ElementPath> = VALUE_ELEMENTS
                 .iter()
+                .chain(&["component"])
                 .filter_map(|name| Some(self.element_path(name, place, "Observation")?.0))
                 .collect();
             let paths = [self.implied("OBX-2", place)?, self.implied("OBX-6", place)?];
@@ -484,6 +514,14 @@ impl Compiler<'_> {
             None => None,
         };
         let mut paths = self.paths(table, "title");
+        let unit = table.text("unit", self.problems);
+        if let Some((_, at)) = unit.as_ref().filter(|_| conversion != Conversion::Quantity) {
+            self.problems.hint(at, format!("`{}` takes no `unit`", conversion.doc().name), "it is for `quantity`");
+        }
+        paths.extend(unit.and_then(|given| self.path(&given)));
+        if matches!(conversion, Conversion::LowOfRange | Conversion::HighOfRange) {
+            paths.extend(self.implied("OBX-6", place));
+        }
         if conversion == Conversion::EndOfAppointment {
             for path in ["SCH-11.4", "SCH-9.1", "SCH-10.1"] {
                 paths.extend(self.implied(path, place));
@@ -640,9 +678,8 @@ impl Row {
             Op::Convert { argument, .. } => argument.paths.iter().collect(),
             Op::ObservationValue { paths, .. } => paths.iter().collect(),
             Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
-            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Make { .. } | Op::Patient | Op::ReferTo { .. } => {
-                Vec::new()
-            }
+            Op::ReferTo { same, .. } => same.iter().flat_map(|pair| [&pair.there, &pair.here]).collect(),
+            Op::Constant(_) | Op::Codes { .. } | Op::Block(_) | Op::Make { .. } | Op::Patient => Vec::new(),
         };
         own.iter().chain(conditions).chain(more)
     }

@@ -3,21 +3,28 @@
 //! Each takes one HL7 value and gives a FHIR value, nothing, or a fault. A fault names what is wrong, never the value.
 
 mod attachment;
+mod coded;
 mod contact;
 mod observation;
 mod person;
+mod sha1;
 
 use std::borrow::Cow;
 
 use crate::fhir::{Json, Primitive};
-use crate::hl7v2::{Level, Timestamp, Value, Zone};
+use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 
-pub(super) use attachment::{attachment, pointer};
+pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
+pub(super) use coded::{code_suffix, coded, coding, test_code};
+use coded::{coding_system, collapse, concept_words};
 pub(super) use contact::{contact_point, telecom};
-pub(super) use observation::{VALUE_ELEMENTS, is_quantity, observation_value, report_lines};
+pub(super) use observation::{
+    VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines,
+    result_values,
+};
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, postal_address, xcn_human_name, xcn_identifier,
-    xon_identifier,
+    cx_identifier, ei_identifier, hd_identifier, human_name, ndl_human_name, ndl_identifier, postal_address,
+    xcn_human_name, xcn_identifier, xon_identifier,
 };
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
@@ -67,6 +74,12 @@ pub(super) enum Conversion {
     Period,
     Quantity,
     AuthorityUri,
+    TestCode,
+    TextAttachment,
+    LowOfRange,
+    HighOfRange,
+    NdlHumanName,
+    NdlIdentifier,
 }
 
 const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
@@ -235,7 +248,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     doc(
         "quantity",
         &["Quantity", "Quantity(SimpleQuantity)", "Duration", "Age", "Count"],
-        "CQ: a number with its unit.",
+        "CQ: a number with its unit; `unit` is the path of a unit that stands elsewhere.",
         "4.20^mL&&UCUM",
         r#"{"value":4.20,"unit":"mL","system":"http://unitsofmeasure.org","code":"mL"}"#,
     ),
@@ -245,6 +258,48 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "HD: the URI of an application or authority.",
         "LAB^1.2.3^ISO",
         r#""urn:oid:1.2.3""#,
+    ),
+    doc(
+        "test-code",
+        &["CodeableConcept"],
+        "OBX-3: as `coded`, without the suffix that names a part of a report (`&IMP`).",
+        "71250&GDT^Findings^L",
+        r#"{"coding":[{"system":"urn:fairway:rxx:codesystem:l","code":"71250","display":"Findings"}],"text":"Findings"}"#,
+    ),
+    doc(
+        "text-attachment",
+        &["Attachment"],
+        "With `lines`: the text as a document, kept as a blob named by its hash; `title` gives paths for the title.",
+        "Hello",
+        r#"{"contentType":"text/plain","url":"Binary/d477601dd789b75b730c42ab258ad9ee0c101d84cd2298623199e633653f6cf8","size":5,"hash":"9/+ei3uy4Jtwk1pdeF4MxdnQq/A="}"#,
+    ),
+    doc(
+        "low-of-range",
+        &["Quantity", "Quantity(SimpleQuantity)"],
+        "The lower end of a plain range (`3.5-5.0`, `>2`) in OBX-7, with the unit of OBX-6; else nothing.",
+        "3.50 - 5.0",
+        r#"{"value":3.50}"#,
+    ),
+    doc(
+        "high-of-range",
+        &["Quantity", "Quantity(SimpleQuantity)"],
+        "The upper end of a plain range (`3.5-5.0`, `<2`) in OBX-7, with the unit of OBX-6; else nothing.",
+        "3.50 - 5.0",
+        r#"{"value":5.0}"#,
+    ),
+    doc(
+        "ndl-human-name",
+        &["HumanName"],
+        "The name in the first component of NDL, or in its components where a sender put it there.",
+        "1&Jones&Ann",
+        r#"{"family":"Jones","given":["Ann"]}"#,
+    ),
+    doc(
+        "ndl-identifier",
+        &["Identifier"],
+        "The identifier of the person in NDL.",
+        "C9&Jones&&&&&&&LAB",
+        r#"{"system":"urn:fairway:rxx:identifier:lab","value":"C9"}"#,
     ),
 ];
 
@@ -258,7 +313,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 29] = [
+const ORDER: [Conversion; 35] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -288,6 +343,12 @@ const ORDER: [Conversion; 29] = [
     Conversion::Period,
     Conversion::Quantity,
     Conversion::AuthorityUri,
+    Conversion::TestCode,
+    Conversion::TextAttachment,
+    Conversion::LowOfRange,
+    Conversion::HighOfRange,
+    Conversion::NdlHumanName,
+    Conversion::NdlIdentifier,
 ];
 
 impl Conversion {
@@ -398,6 +459,16 @@ pub(super) fn instant(value: Value<'_>, zone: &Zone) -> Converted {
     Ok(timestamp(value)?.map(|time| Json::String(time.fhir_instant(zone))))
 }
 
+/// An instant as `instant`, of a time that names the minute at least: no precision is invented (mapping-pitfalls 2).
+pub(super) fn exact_instant(value: Value<'_>, zone: &Zone) -> Converted {
+    match timestamp(value)? {
+        Some(time) if time.precision() < Precision::Minute => {
+            Err("is too coarse for an instant; it needs a time of day")
+        }
+        time => Ok(time.map(|time| Json::String(time.fhir_instant(zone)))),
+    }
+}
+
 /// XAD (v2-to-fhir XAD[Address]).
 pub(super) fn address(value: Value<'_>) -> Option<Json> {
     let part = |n: usize| text(value.component(n));
@@ -460,53 +531,19 @@ fn name_of(parts: &[Cow<'_, str>]) -> Option<Json> {
     (!parts.is_empty()).then(|| Json::String(printable(&parts.join(" "))))
 }
 
-/// CE or CWE (v2-to-fhir CWE[CodeableConcept]); `organisation` is the code of its sender.
-pub(super) fn coded(value: Value<'_>, organisation: &str) -> Option<Json> {
-    let codings: Vec<Json> = [1, 4].into_iter().filter_map(|first| coding_at(value, first, organisation)).collect();
-    let words = concept_words(value);
-    let mut members = Vec::with_capacity(2);
-    if !codings.is_empty() {
-        members.push(("coding", Json::Array(codings)));
-    }
-    members.push(("text", words?));
-    Some(Json::object(members))
-}
-
-/// The first triplet of CE or CWE.
-pub(super) fn coding(value: Value<'_>, organisation: &str) -> Option<Json> {
-    coding_at(value, 1, organisation)
-}
-
-/// The triplet of code, name and coding system that begins at a component.
-fn coding_at(value: Value<'_>, first: usize, organisation: &str) -> Option<Json> {
-    let code = value.component(first).trimmed();
-    if code.is_empty() {
-        return None;
-    }
-    let mut coding = Vec::with_capacity(3);
-    let system = value.component(first + 2).trimmed();
-    if !system.is_empty() {
-        let known = coding_system(&system).unwrap_or_else(|| local_system(&system, organisation).into());
-        coding.push(("system", Json::String(known.into())));
-    }
-    coding.push(("code", Json::String(collapse(&code))));
-    coding.extend(text(value.component(first + 1)).map(|display| ("display", display)));
-    Some(Json::object(coding))
-}
-
 /// DR.
 pub(super) fn period(value: Value<'_>, zone: &Zone) -> Option<Json> {
     person::period(value.component(1), value.component(2), zone)
 }
 
-/// CQ: its unit is spread over the sub-components of the second component.
-pub(super) fn quantity(value: Value<'_>) -> Converted {
-    let text = value.component(1).trimmed();
+/// CQ: its unit is spread over the sub-components of the second component; or a number whose unit stands elsewhere.
+pub(super) fn quantity(value: Value<'_>, unit: Option<Value<'_>>) -> Converted {
+    let text = part_of(value, 1).trimmed();
     if text.is_empty() {
         return Ok(None);
     }
     let number = plain_number(&text).ok_or("must be a number")?;
-    Ok(Some(observation::quantity(number, Some(value.component(2)), None)))
+    Ok(Some(observation::quantity(number, unit.or(Some(part_of(value, 2))), None)))
 }
 
 /// HD as a URI.
@@ -514,57 +551,6 @@ pub(super) fn authority_uri(value: Value<'_>, organisation: &str) -> Option<Json
     let part = |n: usize| value.component(n).trimmed();
     person::authority_system([&part(1), &part(2), &part(3)], organisation).map(Json::String)
 }
-
-/// CE or CWE as people read it: the text, else the names, else the codes.
-fn concept_words(value: Value<'_>) -> Option<Json> {
-    [9, 2, 5, 1, 4].into_iter().find_map(|n| text(value.component(n)))
-}
-
-/// A FHIR code has single blanks only.
-fn collapse(code: &str) -> String {
-    code.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The URI of a coding system that only its sender knows; letters and digits of its name are kept.
-fn local_system(name: &str, organisation: &str) -> String {
-    let plain =
-        |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-') { c.to_ascii_lowercase() } else { '-' };
-    let name: String = name.chars().map(plain).collect();
-    format!("urn:fairway:{}:codesystem:{name}", organisation.to_lowercase())
-}
-
-/// The URI of a coding system named as in HL7 table 0396 or as UK systems do, of an HL7 table (`HL70078`), an OID or a
-/// URI; none when it is not known.
-fn coding_system(name: &str) -> Option<Cow<'static, str>> {
-    let upper = name.to_uppercase();
-    if let Some(table) = upper.strip_prefix("HL7")
-        && table.len() == 4
-        && table.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Some(Cow::Owned(format!("http://terminology.hl7.org/CodeSystem/v2-{table}")));
-    }
-    if !name.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        if ["http://", "https://", "urn:"].iter().any(|scheme| name.starts_with(scheme)) {
-            return Some(Cow::Owned(name.to_owned()));
-        }
-        if name.starts_with("2.16.") && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return Some(Cow::Owned(format!("urn:oid:{name}")));
-        }
-    }
-    let known = match upper.as_str() {
-        "LN" | "LOINC" => "http://loinc.org",
-        "SCT" | "SNOMED" | "SNOMED CT" | "SNOMED-CT" | "SNOMEDCT" => "http://snomed.info/sct",
-        "I10" | "ICD10" | "ICD-10" => "http://hl7.org/fhir/sid/icd-10",
-        "UCUM" => UCUM,
-        "READ" | "READ2" | "RDCT" => "http://read.info/readv2",
-        "CTV3" => "http://read.info/ctv3",
-        "DMD" | "DM+D" => "https://dmd.nhs.uk",
-        _ => return None,
-    };
-    Some(Cow::Borrowed(known))
-}
-
-const UCUM: &str = "http://unitsofmeasure.org";
 
 /// True when `conversion` can fill an element of this type.
 pub(super) fn fits(conversion: Conversion, type_name: &str, primitive: Option<Primitive>) -> bool {
@@ -621,8 +607,14 @@ mod tests {
                 Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),
-                Conversion::Quantity => quantity(value),
+                Conversion::Quantity => quantity(value, None),
                 Conversion::AuthorityUri => Ok(authority_uri(value, "RXX")),
+                Conversion::TestCode => Ok(test_code(value, "RXX")),
+                Conversion::TextAttachment => Ok(Some(text_attachment(value.text().into_owned(), None).0)),
+                Conversion::LowOfRange => Ok(reference_range(value, None).0),
+                Conversion::HighOfRange => Ok(reference_range(value, None).1),
+                Conversion::NdlHumanName => Ok(ndl_human_name(value)),
+                Conversion::NdlIdentifier => Ok(ndl_identifier(value, "RXX")),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
         }

@@ -30,8 +30,22 @@ pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option
 }
 
 /// What an Observation's value became: the index of the element among [`VALUE_ELEMENTS`], and its content.
-pub(in crate::mapping) const VALUE_ELEMENTS: [&str; 7] =
-    ["valueQuantity", "valueCodeableConcept", "valueString", "valueDateTime", "valueTime", "valueRange", "valueRatio"];
+pub(in crate::mapping) const VALUE_ELEMENTS: [&str; 8] = [
+    "valueQuantity",
+    "valueCodeableConcept",
+    "valueString",
+    "valueDateTime",
+    "valueTime",
+    "valueRange",
+    "valueRatio",
+    "valuePeriod",
+];
+
+/// Where the concept stands among [`VALUE_ELEMENTS`].
+pub(in crate::mapping) const VALUE_CONCEPT: usize = 1;
+
+/// Where the text stands among [`VALUE_ELEMENTS`].
+pub(in crate::mapping) const VALUE_STRING: usize = 2;
 
 /// OBX-5 by OBX-2 (mapping-pitfalls 11); `lines` is the text when it is text.
 pub(in crate::mapping) fn observation_value(
@@ -73,6 +87,74 @@ pub(in crate::mapping) fn observation_value(
         // A document is no value; the report carries it.
         "ED" => None,
         _ => words(),
+    }
+}
+
+/// OBX-5 as HL7's guide has it (v2-to-fhir OBX[Observation]): one value for each repetition, but text that repeats is lines
+/// of one text. Nothing for documents, which are no values.
+pub(in crate::mapping) fn result_values(
+    value: Value<'_>,
+    value_type: &str,
+    unit: Option<Value<'_>>,
+    (zone, organisation): (&Zone, &str),
+) -> Vec<(usize, Json)> {
+    let valued: Vec<Value<'_>> = value.repetitions().filter(Value::is_valued).collect();
+    match value_type {
+        "ED" | "RP" => Vec::new(),
+        "NM" | "SN" | "NR" | "DR" | "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" | "DT" | "TS" | "DTM" | "TM" => valued
+            .into_iter()
+            .filter_map(|one| {
+                let wide = match value_type {
+                    "NR" => range(one, unit).map(|range| (5, range)),
+                    "DR" => super::period(one, zone).map(|period| (7, period)),
+                    "SN" => sn_ratio(one, unit),
+                    _ => None,
+                };
+                wide.or_else(|| observation_value(one, value_type, unit, (zone, organisation)))
+            })
+            .collect(),
+        _ => observation_value(value, value_type, unit, (zone, organisation)).into_iter().collect(),
+    }
+}
+
+/// NR (v2-to-fhir NR[Range]).
+fn range(value: Value<'_>, unit: Option<Value<'_>>) -> Option<Json> {
+    let end = |n: usize| plain_number(&value.component(n).trimmed()).map(|number| quantity(number, unit, None));
+    let ends: Vec<_> =
+        [("low", end(1)), ("high", end(2))].into_iter().filter_map(|(name, end)| Some((name, end?))).collect();
+    (!ends.is_empty()).then(|| Json::object(ends))
+}
+
+/// SN of a ratio whose first number has a comparator: `>1:128` (v2-to-fhir SN[Ratio]).
+fn sn_ratio(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+    let comparator = value.component(1).trimmed();
+    if !matches!(&*comparator, "<" | ">" | "<=" | ">=") || !matches!(&*value.component(3).trimmed(), ":" | "/") {
+        return None;
+    }
+    let number = |n: usize| plain_number(&value.component(n).trimmed());
+    let (top, bottom) = (quantity(number(2)?, unit, Some(&comparator)), quantity(number(4)?, unit, None));
+    Some((6, Json::object([("numerator", top), ("denominator", bottom)])))
+}
+
+/// The ends of a plain reference range: `3.5-5.0`, `<5`, `>=2`, two numbers as NR; none of what says more.
+pub(in crate::mapping) fn reference_range(value: Value<'_>, unit: Option<Value<'_>>) -> (Option<Json>, Option<Json>) {
+    let end = |text: &str| plain_number(text.trim()).map(|number| quantity(number, unit, None));
+    let (text, second) = (value.component(1).trimmed(), value.component(2).trimmed());
+    if !second.is_empty() {
+        return end(&text).zip(end(&second)).map_or((None, None), |(low, high)| (Some(low), Some(high)));
+    }
+    if let Some(limit) = text.strip_prefix("<=").or_else(|| text.strip_prefix('<')) {
+        return (None, end(limit));
+    }
+    if let Some(limit) = text.strip_prefix(">=").or_else(|| text.strip_prefix('>')) {
+        return (end(limit), None);
+    }
+    // A dash behind the first digit: before it, it is a sign.
+    let dash = text.char_indices().skip(1).find(|(_, c)| matches!(c, '-' | '\u{2013}'));
+    let Some((at, dash)) = dash else { return (None, None) };
+    match (end(&text[..at]), end(&text[at + dash.len_utf8()..])) {
+        (Some(low), Some(high)) => (Some(low), Some(high)),
+        _ => (None, None),
     }
 }
 

@@ -39,6 +39,35 @@ pub(in crate::mapping) fn xcn_human_name(value: Value<'_>, zone: &Zone) -> Optio
     name(value, XCN, zone)
 }
 
+/// The person in NDL: sub-components of the first component, or components where a sender writes NDL like XCN.
+fn ndl_person(value: Value<'_>) -> Value<'_> {
+    let first = value.component(1);
+    if first.subcomponents().count() > 1 || !value.component(3).is_valued() { first } else { value }
+}
+
+/// The name in NDL as a HumanName (v2-to-fhir NDL[PractitionerRole], CNN[Practitioner]).
+pub(in crate::mapping) fn ndl_human_name(value: Value<'_>) -> Option<Json> {
+    let person = ndl_person(value);
+    let list = |parts: &[usize]| parts.iter().filter_map(|n| text(part_of(person, *n))).collect::<Vec<_>>();
+    let mut members = Vec::new();
+    members.extend(text(part_of(person, 2)).map(|family| ("family", family)));
+    for (element, parts) in [("given", &[3, 4][..]), ("prefix", &[6]), ("suffix", &[5, 7])] {
+        let items = list(parts);
+        if !items.is_empty() {
+            members.push((element, Json::Array(items)));
+        }
+    }
+    (!members.is_empty()).then(|| Json::object(members))
+}
+
+/// The identifier of the person in NDL: CNN spreads its authority over three parts.
+pub(in crate::mapping) fn ndl_identifier(value: Value<'_>, organisation: &str) -> Option<Json> {
+    let person = ndl_person(value);
+    let authority = [9, 10, 11].map(|n| part_of(person, n).trimmed());
+    let system = authority_system([&authority[0], &authority[1], &authority[2]], organisation);
+    made(text(part_of(person, 1))?, None, system, None)
+}
+
 fn name(value: Value<'_>, parts: NameParts, zone: &Zone) -> Option<Json> {
     let list = |parts: &[usize]| parts.iter().filter_map(|n| text(value.component(*n))).collect::<Vec<_>>();
     let mut members = Vec::new();
@@ -127,6 +156,8 @@ pub(in crate::mapping) fn xcn_identifier(value: Value<'_>, organisation: &str) -
 
 /// EI (v2-to-fhir EI[Identifier]): its authority is spread over components 2 to 4.
 pub(in crate::mapping) fn ei_identifier(value: Value<'_>, kind: Option<&str>, organisation: &str) -> Option<Json> {
+    // EI in a component (EIP) has sub-components; so has the first part of an EIP in the place of an EI.
+    let value = if value.component(1).subcomponents().count() > 1 { value.component(1) } else { value };
     let part = |n| part_of(value, n).trimmed();
     let system = authority_system([&part(2), &part(3), &part(4)], organisation);
     made(text(part_of(value, 1))?, kind, system, None)

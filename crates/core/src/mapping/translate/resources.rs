@@ -65,7 +65,11 @@ fn resources_traced(plan: &Plan, message: &Message, zone: &Zone, trace: Trace) -
     run.places.run_checks(&of_message.checks, &Scope::whole())?;
     run.make_all(makes, message)?;
     run.drop_invalid();
-    let Run { blobs, findings, resources, trace, .. } = run;
+    let Run { mut blobs, mut findings, resources, trace, .. } = run;
+    // What two rows read is told once, and a document that two elements name is there once.
+    let (mut kept, mut told) = (HashSet::new(), HashSet::new());
+    blobs.retain(|blob| kept.insert(blob.id.clone()));
+    findings.retain(|finding| finding.path.is_empty() || told.insert((finding.path.clone(), finding.text.clone())));
     let resources = resources.made.into_iter().map(|(_, resource)| resource).collect();
     Ok((Bundled { resources, blobs, findings }, trace))
 }
@@ -116,7 +120,7 @@ impl<'m> Run<'_, 'm> {
             for text in missing.iter() {
                 self.findings.push(Finding { path: String::new(), text: text.clone() });
             }
-            if told && missing.is_empty() {
+            if (told || make.bare) && missing.is_empty() {
                 apply(&inner, &mut body, &[]);
                 self.keep(make.resource, id, body);
             }
@@ -164,7 +168,11 @@ impl<'m> Run<'_, 'm> {
             Some(name) => Some(self.places.segment(scope, name)?),
             None => scope.segment.map(|(segment, _)| segment),
         };
-        let index = segment.map(|segment| segment.index());
+        self.reference_at(kind, segment.map(|segment| segment.index()))
+    }
+
+    /// A reference to what is made for the segment of this index.
+    pub(super) fn reference_at(&self, kind: &'static str, index: Option<usize>) -> Option<Json> {
         self.resources.targets.get(&(kind, index)).map(|id| reference(kind, *id))
     }
 

@@ -25,6 +25,9 @@ impl<'m> Run<'_, 'm> {
         let plan = self.plan;
         let (mut asks, mut told) = (false, false);
         for row in plan.blocks.get(block).into_iter().flatten() {
+            if row.fallback && assignments.iter().any(|made| same_element(&made.path, &row.path)) {
+                continue;
+            }
             let (made, asked) = self.row_in_scopes(row, scope, missing)?;
             if !matches!(row.op, Op::Constant(_)) {
                 asks = true;
@@ -41,10 +44,15 @@ impl<'m> Run<'_, 'm> {
                     assignments.push(Assignment { path: row.path.clone(), value: None, is_default: false });
                 }
                 Some(Made::Default(value)) => {
+                    if let Some(text) = &row.issue {
+                        let path = row.first_path().map(|path| scope.place(&path.to_string())).unwrap_or_default();
+                        self.findings.push(Finding { path, text: text.clone() });
+                    }
                     let value = if row.many { Json::Array(vec![value]) } else { value };
                     assignments.push(Assignment { path: row.path.clone(), value: Some(value), is_default: true });
                 }
                 None if row.need == Need::Never || !asked => {}
+                None if row.need == Need::Rows => return Ok(false),
                 None => {
                     let refusal = scope.refusal(Fault::Missing, &row.missing_text());
                     if row.need == Need::Always && !self.is_lenient() {
@@ -132,12 +140,19 @@ impl<'m> Run<'_, 'm> {
                 }
                 Ok((!made.is_empty()).then(|| Made::Values(row.path.clone(), made)))
             }
-            Op::ReferTo { resource, of } => {
-                let reference = self.reference_to(resource, *of, scope);
-                if reference.is_some() {
-                    self.trace.made(row, &row.path, None);
+            Op::ReferTo { resource, of, same } => {
+                let mut made: Vec<Json> = match (of, &same[..]) {
+                    (Some(of), [_, ..]) => {
+                        let found = self.places.same_as(scope, *of, same);
+                        found.into_iter().filter_map(|index| self.reference_at(resource, Some(index))).collect()
+                    }
+                    _ => self.reference_to(resource, *of, scope).into_iter().collect(),
+                };
+                if !row.many {
+                    made.truncate(1);
                 }
-                Ok(reference.and_then(one))
+                made.iter().for_each(|_| self.trace.made(row, &row.path, None));
+                Ok((!made.is_empty()).then(|| Made::Values(row.path.clone(), made)))
             }
             Op::Convert { .. } | Op::Codes { .. } | Op::ObservationValue { .. } => self.read(row, scope),
         }
@@ -188,9 +203,25 @@ impl<'m> Run<'_, 'm> {
                 return Ok(None);
             }
             self.trace.made(row, &row.path, None);
-            return Ok(Some(Made::Values(row.path.clone(), vec![Json::String(lines.trim_end().to_owned())])));
+            let lines = lines.trim_end().to_owned();
+            let made = match &row.op {
+                Op::Convert { conversion: Conversion::TextAttachment, argument, .. } => {
+                    let (json, blob) = convert::text_attachment(lines, self.title(scope, argument));
+                    self.blobs.push(blob);
+                    json
+                }
+                _ => Json::String(lines),
+            };
+            return Ok(Some(Made::Values(row.path.clone(), vec![made])));
         }
         let Source::First(paths) = &row.source else { return Ok(None) };
+        if let Op::ObservationValue { elements, .. } = &row.op
+            && let Some(text) = self.text_here(scope)
+        {
+            let Some(path) = elements.get(convert::VALUE_STRING) else { return Ok(None) };
+            self.trace.made(row, path, None);
+            return Ok(Some(Made::Values(path.clone(), vec![Json::String(text)])));
+        }
         let mut deleted = false;
         for path in paths {
             let mut valued: Vec<Value<'m>> = Vec::new();
@@ -211,7 +242,10 @@ impl<'m> Run<'_, 'm> {
             }
             let mut made = Vec::with_capacity(valued.len());
             for (index, value) in valued.into_iter().enumerate() {
-                let place = || path.to_string().replace("[*]", &format!("[{}]", index + 1));
+                let place = || match path.segment {
+                    Some(_) => path.to_string().replace("[*]", &format!("[{}]", index + 1)),
+                    None => scope.value.map(place_of).unwrap_or_default(),
+                };
                 let noticed = self.findings.len();
                 let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
                 let converted = match self.convert(row, scope, value) {
@@ -273,7 +307,18 @@ impl<'m> Run<'_, 'm> {
         let zone = self.zone;
         match &row.op {
             Op::Convert { conversion, argument, .. } => match conversion {
-                Conversion::Text | Conversion::ObservationValue => Ok(convert::text(value)),
+                Conversion::Text | Conversion::ObservationValue | Conversion::TextAttachment => {
+                    Ok(convert::text(value))
+                }
+                Conversion::TestCode => Ok(convert::test_code(value, self.organisation)),
+                Conversion::NdlHumanName => Ok(convert::ndl_human_name(value)),
+                Conversion::NdlIdentifier => Ok(convert::ndl_identifier(value, self.organisation)),
+                Conversion::LowOfRange | Conversion::HighOfRange => {
+                    let unit = argument.paths.first().and_then(|unit| self.places.value(scope, unit));
+                    let (low, high) = convert::reference_range(value, unit);
+                    Ok(if *conversion == Conversion::LowOfRange { low } else { high })
+                }
+                Conversion::Instant if self.is_lenient() => convert::exact_instant(value, zone),
                 Conversion::Boolean => convert::boolean(value),
                 Conversion::Integer => convert::integer(value),
                 Conversion::Decimal => convert::decimal(value),
@@ -305,12 +350,20 @@ impl<'m> Run<'_, 'm> {
                     Ok(convert::xon_identifier(value, argument.with.as_deref(), self.organisation))
                 }
                 Conversion::Period => Ok(convert::period(value, zone)),
-                Conversion::Quantity => convert::quantity(value),
+                Conversion::Quantity => {
+                    let unit = argument.paths.first().and_then(|unit| self.places.value(scope, unit));
+                    convert::quantity(value, unit)
+                }
                 Conversion::AuthorityUri => Ok(convert::authority_uri(value, self.organisation)),
                 Conversion::Pointer => Ok(convert::pointer(value, self.title(scope, argument))),
                 Conversion::Attachment => {
                     let title = self.title(scope, argument);
-                    let Some((json, blob)) = convert::attachment(value, title)? else { return Ok(None) };
+                    let made = if self.is_lenient() {
+                        convert::document(value, title)
+                    } else {
+                        convert::attachment(value, title)
+                    };
+                    let Some((json, blob)) = made? else { return Ok(None) };
                     self.blobs.push(blob);
                     Ok(Some(json))
                 }
@@ -357,8 +410,55 @@ impl<'m> Run<'_, 'm> {
         let unit = self.places.value(scope, unit);
         // OBX-5 may repeat; the conversion sees the whole field.
         let field = value.segment().map_or(value, |segment| segment.field(5));
-        let (index, json) = convert::observation_value(field, &kind, unit, (self.zone, self.organisation))?;
-        Some(Made::Values(elements.get(index)?.clone(), vec![json]))
+        let sender = (self.zone, self.organisation);
+        if !self.is_lenient() {
+            let (index, json) = convert::observation_value(field, &kind, unit, sender)?;
+            return Some(Made::Values(elements.get(index)?.clone(), vec![json]));
+        }
+        let segment = value.segment()?;
+        if convert::is_document(segment) {
+            // In a coded value the document's components are no codes; what names it is kept.
+            let coded = matches!(&*kind, "CE" | "CWE" | "CNE" | "CF");
+            let words = coded.then(|| convert::text(field.component(2))).flatten()?;
+            let path = elements.get(convert::VALUE_CONCEPT)?.clone();
+            return Some(Made::Values(path, vec![Json::object([("text", words)])]));
+        }
+        let mut made = convert::result_values(field, &kind, unit, sender);
+        if let [_] = made[..] {
+            let (index, json) = made.pop()?;
+            return Some(Made::Values(elements.get(index)?.clone(), vec![json]));
+        }
+        // Several values are components, each under the code of the whole (v2-to-fhir OBX[Observation-Component]).
+        let code = convert::test_code(segment.field(3), self.organisation)?;
+        let component =
+            |(index, json)| Some(Json::object([("code", code.clone()), (*convert::VALUE_ELEMENTS.get(index)?, json)]));
+        let components: Vec<Json> = made.into_iter().filter_map(component).collect();
+        (!components.is_empty())
+            .then(|| elements.last().map(|path| Made::Values(path.clone(), vec![Json::Array(components)])))?
+    }
+
+    /// The text over several OBX that begins here, with the notes on all but the first; none when one OBX is all.
+    fn text_here(&self, scope: &Scope<'m>) -> Option<String> {
+        let (segment, _) = scope.segment.filter(|_| self.is_lenient())?;
+        let obx = self.places.text_lines(segment.index());
+        if obx.len() < 2 {
+            return None;
+        }
+        let mut lines = Vec::new();
+        for (position, (segment, group)) in obx.iter().enumerate() {
+            let before = lines.len();
+            lines.extend(convert::report_lines(*segment));
+            if lines.len() == before {
+                lines.push(String::new());
+            }
+            for (note, name, _) in self.places.members(*group).iter().filter(|_| position > 0) {
+                if name.is_some_and(|name| name.as_str() == "NTE") {
+                    lines.extend(note.field(3).repetitions().map(|line| line.formatted().into_owned()));
+                }
+            }
+        }
+        let text = lines.join("\n");
+        (!text.trim().is_empty()).then(|| text.trim_end().to_owned())
     }
 
     /// Start and duration when the end itself is not given (mapping-pitfalls 8).
@@ -390,7 +490,7 @@ impl<'m> Run<'_, 'm> {
             let inside =
                 scope.segment.is_some() || matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT");
             let here = scope.at(*segment, name, *group);
-            let left_out = row.outside.is_some_and(|name| self.places.begins_with(*group, name));
+            let left_out = row.outside.iter().any(|name| self.places.begins_with(*group, *name));
             if !inside || left_out || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
                 continue;
             }
@@ -428,6 +528,20 @@ fn number(id: &str, items: &mut [Json]) {
             *object = named;
         }
     }
+}
+
+/// Where a value stands in the segment at hand, as `OBX-5[1]`.
+fn place_of(value: Value<'_>) -> String {
+    let place = value.location().to_string();
+    let cut = place.split_once('[').and_then(|(name, rest)| Some((name, rest.split_once(']')?.1)));
+    cut.map_or_else(|| place.clone(), |(name, rest)| format!("{name}{rest}"))
+}
+
+/// Whether two paths fill one element, or two choices of one.
+fn same_element(one: &ElementPath, other: &ElementPath) -> bool {
+    one.first()
+        .zip(other.first())
+        .is_some_and(|(one, other)| one.name == other.name || (one.choice.is_some() && one.choice == other.choice))
 }
 
 /// Adds values for an element; rows for one repeating element share its path and add to each other.

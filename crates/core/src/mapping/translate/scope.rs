@@ -11,7 +11,7 @@ use std::fmt;
 use crate::fhir::date_range;
 use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value, Zone};
 use crate::mapping::convert;
-use crate::mapping::plan::{Check, Condition, Pattern};
+use crate::mapping::plan::{Check, Condition, Pattern, Same};
 use crate::record::{Fault, Refusal};
 
 /// How deep `each` may go: `OBR/OBX` and one more.
@@ -98,6 +98,9 @@ impl<'m> Scope<'m> {
 /// A name looked for inside a group, outside groups of a kind.
 type Outside = (SegmentName, GroupId, &'static str);
 
+/// Indexes of segments by the text at a path.
+type ByValue = HashMap<String, Vec<usize>>;
+
 /// A segment with its group.
 type Found<'m> = (Segment<'m>, GroupId);
 
@@ -114,6 +117,10 @@ pub(super) struct Places<'m> {
     textual: RefCell<HashMap<GroupId, bool>>,
     /// What a name means outside a group of some kind, where that had to be searched for.
     outside: RefCell<HashMap<Outside, Option<usize>>>,
+    /// Indexes of segments by name, path and value.
+    valued: RefCell<HashMap<(SegmentName, Path), ByValue>>,
+    /// Of orders whose texts are known: which OBX began the text of a line.
+    texts: RefCell<HashMap<GroupId, HashMap<usize, usize>>>,
 }
 
 impl<'m> Places<'m> {
@@ -131,7 +138,8 @@ impl<'m> Places<'m> {
             }
         }
         let (textual, outside) = (RefCell::default(), RefCell::default());
-        Places { message, structure, zone, segments, by_name, textual, outside }
+        let (valued, texts) = (RefCell::default(), RefCell::default());
+        Places { message, structure, zone, segments, by_name, textual, outside, valued, texts }
     }
 
     /// Number of segments of a name.
@@ -282,10 +290,15 @@ impl<'m> Places<'m> {
             | Condition::NotIn(path, _)
             | Condition::Valued(path)
             | Condition::Absent(path)
-            | Condition::NoQuantity(path) => {
+            | Condition::NoQuantity(path)
+            | Condition::Document(path)
+            | Condition::NoDocument(path) => {
                 path.segment.is_some() && path.segment == own && self.holds(scope, condition)
             }
             Condition::SegmentValued(_)
+            | Condition::SegmentAbsent(_)
+            | Condition::Within(_)
+            | Condition::Outside(_)
             | Condition::Differ(_)
             | Condition::After(_)
             | Condition::Count { .. }
@@ -301,9 +314,14 @@ impl<'m> Places<'m> {
             Condition::NoQuantity(path) => {
                 self.value(scope, path).and_then(|value| value.segment()).is_none_or(|obx| !convert::is_quantity(obx))
             }
+            Condition::Document(path) => self.is_document(scope, path),
+            Condition::NoDocument(path) => !self.is_document(scope, path),
             Condition::SegmentValued(name) => {
                 self.segment(scope, *name).is_some_and(|segment| segment.fields().any(|field| field.is_valued()))
             }
+            Condition::SegmentAbsent(name) => self.segment(scope, *name).is_none(),
+            Condition::Within(names) => self.lies_within(scope, names),
+            Condition::Outside(names) => !self.lies_within(scope, names),
             Condition::In(path, codes) => codes.iter().any(|code| *code == self.text(scope, path)),
             Condition::NotIn(path, codes) => !codes.iter().any(|code| *code == self.text(scope, path)),
             Condition::Differ(paths) => self.differ(scope, paths),
@@ -318,7 +336,117 @@ impl<'m> Places<'m> {
             }),
             Condition::Pattern(Pattern::TextualReport) => self.is_textual_report(scope),
             Condition::Pattern(Pattern::Collection) => !self.is_textual_report(scope),
+            Condition::Pattern(Pattern::Result) => {
+                scope.segment.is_none_or(|(segment, _)| self.text_start(segment.index()) == segment.index())
+            }
         }
+    }
+
+    fn is_document(&self, scope: &Scope<'m>, path: &Path) -> bool {
+        self.value(scope, path).and_then(|value| value.segment()).is_some_and(convert::is_document)
+    }
+
+    /// Whether the group of the segment at hand, or one around it, begins with one of these segments.
+    fn lies_within(&self, scope: &Scope<'m>, names: &[SegmentName]) -> bool {
+        let mut group = Some(scope.group);
+        while let Some(at) = group {
+            if names.iter().any(|name| self.begins_with(at, *name)) {
+                return true;
+            }
+            group = self.structure.and_then(|structure| structure.parent(at));
+        }
+        false
+    }
+
+    /// The segments of a name, wherever they stand, whose values are those found here; not the one at hand.
+    pub(super) fn same_as(&self, scope: &Scope<'m>, of: SegmentName, pairs: &[Same]) -> Vec<usize> {
+        let Some((first, others)) = pairs.split_first() else { return Vec::new() };
+        let value = self.text(scope, &first.here);
+        if value.is_empty() {
+            return Vec::new();
+        }
+        let own = scope.segment.map(|(segment, _)| segment.index());
+        let there = |index: usize| Some(scope.at(self.found(index)?.0, of, self.found(index)?.1));
+        let key = (of, first.there.clone());
+        let mut valued = self.valued.borrow_mut();
+        let by_value = valued.entry(key).or_insert_with(|| {
+            let mut by_value = ByValue::new();
+            for index in self.indexes(of, Structure::root()) {
+                let text = there(*index).map(|scope| self.text(&scope, &first.there)).unwrap_or_default();
+                if !text.is_empty() {
+                    by_value.entry(text.into_owned()).or_default().push(*index);
+                }
+            }
+            by_value
+        });
+        let equal = |scope_there: &Scope<'m>, pair: &Same| {
+            let (here, there) = (self.text(scope, &pair.here), self.text(scope_there, &pair.there));
+            here == there || pair.optional && (here.is_empty() || there.is_empty())
+        };
+        let found = by_value.get(&*value).into_iter().flatten().copied().filter(|index| Some(*index) != own);
+        found.filter(|index| there(*index).is_some_and(|at| others.iter().all(|pair| equal(&at, pair)))).collect()
+    }
+
+    /// The OBX that began the text of which this OBX is a line; itself when it is a result of its own.
+    fn text_start(&self, index: usize) -> usize {
+        let around = self.around_of(index);
+        let mut texts = self.texts.borrow_mut();
+        let starts = texts.entry(around).or_insert_with(|| self.texts_of(around));
+        starts.get(&index).map_or(index, |start| *start)
+    }
+
+    /// The OBX of one text, in order; only this one when it is no text.
+    pub(super) fn text_lines(&self, index: usize) -> Vec<Found<'m>> {
+        let start = self.text_start(index);
+        let texts = self.texts.borrow();
+        let mut lines: Vec<usize> = match texts.get(&self.around_of(index)) {
+            Some(starts) => starts.iter().filter(|(_, of)| **of == start).map(|(line, _)| *line).collect(),
+            None => Vec::new(),
+        };
+        lines.sort_unstable();
+        if lines.is_empty() {
+            lines.push(index);
+        }
+        lines.into_iter().filter_map(|index| self.found(index)).collect()
+    }
+
+    /// The group around that of an OBX: its order.
+    fn around_of(&self, index: usize) -> GroupId {
+        let group = self.found(index).map_or(Structure::root(), |(_, group)| group);
+        self.structure.and_then(|structure| structure.parent(group)).unwrap_or(group)
+    }
+
+    /// For each line of text in an order the OBX that began it (mapping-pitfalls 12). Lines go on under one code and
+    /// sub-id; all of them where an order holds nothing but one text; and the parts of a report, which suffixes of the code
+    /// name (`&GDT`, `&IMP`, `&REC`).
+    fn texts_of(&self, around: GroupId) -> HashMap<usize, usize> {
+        let Some(name) = SegmentName::parse("OBX") else { return HashMap::new() };
+        let own = self.indexes(name, around).iter().copied().filter(|index| self.around_of(*index) == around);
+        let lines: Vec<(usize, Segment<'m>)> = own.filter_map(|index| Some((index, self.found(index)?.0))).collect();
+        let kind = |obx: &Segment<'m>| obx.field(2).component(1).trimmed();
+        let code = |obx: &Segment<'m>| {
+            let code = obx.field(3).component(1);
+            let code = if convert::code_suffix(obx.field(3)).is_some() { code.subcomponent(1) } else { code };
+            (code.trimmed().into_owned(), obx.field(3).component(3).trimmed().into_owned())
+        };
+        let is_text = |obx: &Segment<'m>| matches!(&*kind(obx), "TX" | "FT" | "ST") && !convert::is_document(*obx);
+        let one_text = lines.iter().all(|(_, obx)| is_text(obx))
+            && lines
+                .iter()
+                .all(|(_, obx)| obx.field(3).component(1).trimmed() == lines[0].1.field(3).component(1).trimmed())
+            && lines.iter().any(|(_, obx)| kind(obx) != "ST");
+        let mut starts: HashMap<_, usize> = HashMap::new();
+        let mut found = HashMap::new();
+        for (index, obx) in &lines {
+            let part = is_text(obx) && convert::code_suffix(obx.field(3)).is_some();
+            if !is_text(obx) || !part && !one_text && kind(obx) == "ST" {
+                continue;
+            }
+            let sub_id = if part || one_text { String::new() } else { obx.field(4).trimmed().into_owned() };
+            let start = *starts.entry((code(obx), sub_id, part)).or_insert(*index);
+            found.insert(*index, start);
+        }
+        found
     }
 
     /// Compares by what the times stand for: 10:00 is not after the day it lies in.
