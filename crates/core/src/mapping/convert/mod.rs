@@ -80,6 +80,7 @@ pub(super) enum Conversion {
     HighOfRange,
     NdlHumanName,
     NdlIdentifier,
+    Minutes,
 }
 
 const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
@@ -301,6 +302,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "C9&Jones&&&&&&&LAB",
         r#"{"system":"urn:fairway:rxx:identifier:lab","value":"C9"}"#,
     ),
+    doc(
+        "minutes",
+        &["positiveInt", "unsignedInt"],
+        "A duration in whole minutes, by the unit at the path `unit`: never a number whose unit nobody told.",
+        "1800",
+        "30",
+    ),
 ];
 
 const fn doc(
@@ -313,7 +321,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 35] = [
+const ORDER: [Conversion; 36] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -349,6 +357,7 @@ const ORDER: [Conversion; 35] = [
     Conversion::HighOfRange,
     Conversion::NdlHumanName,
     Conversion::NdlIdentifier,
+    Conversion::Minutes,
 ];
 
 impl Conversion {
@@ -423,6 +432,38 @@ pub(super) fn decimal(value: Value<'_>) -> Converted {
         return Ok(None);
     }
     plain_number(&text).map(Some).ok_or("must be a number")
+}
+
+/// A duration in seconds: a number with its unit in words or UCUM, or as in TQ-3 (`M30`).
+pub(super) fn seconds(amount: &str, unit: &str) -> Option<i64> {
+    let (amount, unit) = match amount.split_at_checked(1) {
+        Some((letter, rest)) if letter.starts_with(|c: char| c.is_ascii_alphabetic()) => (rest, letter),
+        _ => (amount, unit),
+    };
+    let each = match unit.to_uppercase().as_str() {
+        "S" | "SEC" | "SECS" | "SECOND" | "SECONDS" => 1,
+        "M" | "MIN" | "MINS" | "MINUTE" | "MINUTES" | "MN" => 60,
+        "H" | "HR" | "HRS" | "HOUR" | "HOURS" => 3600,
+        "D" | "DAY" | "DAYS" => 86_400,
+        "W" | "WK" | "WEEK" | "WEEKS" => 604_800,
+        _ => return None,
+    };
+    // Halves of hours are written with a point.
+    let amount: f64 = amount.parse().ok().filter(|amount| (0.0..=1e6).contains(amount) && *amount > 0.0)?;
+    Some((amount * f64::from(each)).round() as i64)
+}
+
+/// A duration in minutes; never one whose unit is not told (mapping-pitfalls 8).
+pub(super) fn minutes(value: Value<'_>, unit: &str) -> Converted {
+    let amount = value.trimmed();
+    if amount.is_empty() {
+        return Ok(None);
+    }
+    let seconds = seconds(&amount, unit).ok_or("is not a number of which the unit of time is known")?;
+    if seconds % 60 != 0 {
+        return Err("is not a whole number of minutes");
+    }
+    Ok(Json::number(&(seconds / 60).to_string()))
 }
 
 const BAD_TIME: &str = "is not a time stamp (YYYY[MM[DD[HH[MM[SS[.SSS]]]]]][+/-ZZZZ], whole parts and a real date)";
@@ -615,6 +656,7 @@ mod tests {
                 Conversion::HighOfRange => Ok(reference_range(value, None).1),
                 Conversion::NdlHumanName => Ok(ndl_human_name(value)),
                 Conversion::NdlIdentifier => Ok(ndl_identifier(value, "RXX")),
+                Conversion::Minutes => minutes(value, "s"),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
         }
