@@ -78,7 +78,7 @@ pub(super) fn of_message(code: &str, trigger: &str) -> &'static Group {
         ("MDM", _) => &MDM,
         ("OML", "O33" | "O35") => &SPECIMEN_ORDERS,
         ("PPR", _) => &PROBLEMS,
-        ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
+        ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "RDE" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
         ("VXU" | "VXR", _) => &VXU,
         _ => &UNKNOWN,
     }
@@ -321,6 +321,7 @@ static ORDER: Group = ordered(
         groups(&TIMING_QTY),
         one(b"OBR"),
         one(b"RXO"),
+        one(b"RXE"),
         one(b"RQD"),
         one(b"ODS"),
         one(b"TCD"),

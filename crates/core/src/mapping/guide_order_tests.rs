@@ -114,6 +114,16 @@ fn a_drug_is_prescribed() {
 }
 
 #[test]
+fn a_drug_that_only_the_pharmacy_encoded_is_prescribed_too() {
+    let made = made("RDE^O11", &format!("{PID}ORC|NW|P1\rRXE||AMOX^Amoxicillin^L|1||TAB^tablet\rRXR|PO\r"));
+    let request = one(&made, "MedicationRequest");
+    assert_eq!(at(request, "intent"), "filler-order");
+    assert_eq!(at(led_to(&made, request, "medicationReference.reference"), "code.text"), "Amoxicillin");
+    assert_eq!(at(request, "dosageInstruction[0].doseAndRate[0].doseRange.low.value"), "1");
+    assert_eq!(all(&made, "ServiceRequest").len(), 0);
+}
+
+#[test]
 fn problems_are_conditions_with_a_status_of_their_own() {
     let made = made(
         "PPR^PC1",

@@ -156,7 +156,7 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", unit = "PID-6" }"#,
-            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity`)",
+            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity` and `minutes`)",
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", when = { outside = "OBC" } }"#,

@@ -5,6 +5,7 @@
 mod attachment;
 mod coded;
 mod contact;
+mod duration;
 mod observation;
 mod person;
 mod sha1;
@@ -18,6 +19,7 @@ pub(super) use attachment::{attachment, document, is_document, pointer, text_att
 pub(super) use coded::{code_suffix, coded, coding, test_code};
 use coded::{coding_system, collapse, concept_words};
 pub(super) use contact::{contact_point, telecom};
+pub(super) use duration::{minutes, seconds};
 pub(super) use observation::{
     VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines,
     result_values,
@@ -432,38 +434,6 @@ pub(super) fn decimal(value: Value<'_>) -> Converted {
         return Ok(None);
     }
     plain_number(&text).map(Some).ok_or("must be a number")
-}
-
-/// A duration in seconds: a number with its unit in words or UCUM, or as in TQ-3 (`M30`).
-pub(super) fn seconds(amount: &str, unit: &str) -> Option<i64> {
-    let (amount, unit) = match amount.split_at_checked(1) {
-        Some((letter, rest)) if letter.starts_with(|c: char| c.is_ascii_alphabetic()) => (rest, letter),
-        _ => (amount, unit),
-    };
-    let each = match unit.to_uppercase().as_str() {
-        "S" | "SEC" | "SECS" | "SECOND" | "SECONDS" => 1,
-        "M" | "MIN" | "MINS" | "MINUTE" | "MINUTES" | "MN" => 60,
-        "H" | "HR" | "HRS" | "HOUR" | "HOURS" => 3600,
-        "D" | "DAY" | "DAYS" => 86_400,
-        "W" | "WK" | "WEEK" | "WEEKS" => 604_800,
-        _ => return None,
-    };
-    // Halves of hours are written with a point.
-    let amount: f64 = amount.parse().ok().filter(|amount| (0.0..=1e6).contains(amount) && *amount > 0.0)?;
-    Some((amount * f64::from(each)).round() as i64)
-}
-
-/// A duration in minutes; never one whose unit is not told (mapping-pitfalls 8).
-pub(super) fn minutes(value: Value<'_>, unit: &str) -> Converted {
-    let amount = value.trimmed();
-    if amount.is_empty() {
-        return Ok(None);
-    }
-    let seconds = seconds(&amount, unit).ok_or("is not a number of which the unit of time is known")?;
-    if seconds % 60 != 0 {
-        return Err("is not a whole number of minutes");
-    }
-    Ok(Json::number(&(seconds / 60).to_string()))
 }
 
 const BAD_TIME: &str = "is not a time stamp (YYYY[MM[DD[HH[MM[SS[.SSS]]]]]][+/-ZZZZ], whole parts and a real date)";
