@@ -94,7 +94,9 @@ pub(super) fn of_message(code: &str, trigger: &str) -> &'static Group {
         // R21 and what came before it is made as ORU is.
         ("ORU" | "OUL", _) => &ORU,
         ("MDM", _) => &MDM,
-        ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
+        ("OML", "O33" | "O35") => &SPECIMEN_ORDERS,
+        ("PPR", _) => &PROBLEMS,
+        ("ORM" | "OML" | "OMG" | "OMI" | "OMP" | "RDE" | "OMD" | "OMS" | "OMN" | "ORR" | "ORL" | "ORG", _) => &ORDERS,
         ("VXU" | "VXR", _) => &VXU,
         _ => &UNKNOWN,
     }
@@ -394,6 +396,7 @@ static ORDER: Group = ordered(
         groups(&TIMING_QTY),
         one(b"OBR"),
         one(b"RXO"),
+        one(b"RXE"),
         one(b"RQD"),
         one(b"ODS"),
         one(b"TCD"),
@@ -428,6 +431,81 @@ static ORDERS: Group = ordered(
         groups(&ORDER),
     ],
 );
+
+// Orders that stand below the specimen, or its container, that they are about (OML_O33, OML_O35).
+
+static ORDER_BELOW: Group = ordered(
+    "ORDER",
+    &[b"ORC", b"OBR"],
+    &[
+        one(b"ORC"),
+        many(b"NTE"),
+        many(b"PRT"),
+        groups(&TIMING_QTY),
+        one(b"OBR"),
+        one(b"TCD"),
+        many(b"NTE"),
+        many(b"PRT"),
+        groups(&TIMING_QTY),
+        groups(&DIAGNOSIS),
+        groups(&OBSERVATION),
+        many(b"FT1"),
+        many(b"CTI"),
+        one(b"BLG"),
+    ],
+);
+static CONTAINER_ORDERS: Group =
+    ordered("CONTAINER", &[b"SAC"], &[one(b"SAC"), many(b"NTE"), groups(&SPECIMEN_OBSERVATION), groups(&ORDER_BELOW)]);
+static SPECIMEN_WITH_ORDERS: Group = ordered(
+    "SPECIMEN",
+    &[b"SPM"],
+    &[
+        one(b"SPM"),
+        many(b"NTE"),
+        many(b"PRT"),
+        groups(&SPECIMEN_OBSERVATION),
+        groups(&ORDER_BELOW),
+        groups(&CONTAINER_ORDERS),
+    ],
+);
+static SPECIMEN_ORDERS: Group = ordered(
+    "MESSAGE",
+    &[],
+    &[
+        one(b"MSH"),
+        many(b"SFT"),
+        one(b"UAC"),
+        many(b"NTE"),
+        group(&ORDER_PATIENT),
+        groups(&SPECIMEN_WITH_ORDERS),
+        groups(&ORDER_BELOW),
+    ],
+);
+
+// Problems.
+
+static GOAL: Group =
+    unordered("GOAL", &[b"GOL"], &[one(b"GOL"), many(b"NTE"), many(b"VAR"), many(b"ROL"), groups(&OBSERVATION)]);
+static PROBLEM: Group = ordered(
+    "PROBLEM",
+    &[b"PRB"],
+    &[
+        one(b"PRB"),
+        many(b"NTE"),
+        many(b"VAR"),
+        many(b"ROL"),
+        many(b"PTH"),
+        groups(&OBSERVATION),
+        groups(&GOAL),
+        groups(&ORDER),
+    ],
+);
+static PROBLEMS: Group = ordered(
+    "MESSAGE",
+    &[],
+    &[one(b"MSH"), many(b"SFT"), one(b"UAC"), one(b"PID"), one(b"PD1"), group(&PROBLEM_VISIT), groups(&PROBLEM)],
+);
+static PROBLEM_VISIT: Group = ordered("PATIENT_VISIT", &[b"PV1"], VISIT.items);
 
 // Immunisations.
 

@@ -199,8 +199,28 @@ fn documents_orders_and_immunisations() {
 }
 
 #[test]
+fn orders_below_their_specimen_and_problems() {
+    check(
+        "OML^O33",
+        "PID PV1 SPM OBX ORC TQ1 OBR NTE DG1 OBX ORC OBR SPM ORC OBR",
+        "PATIENT{ PID PATIENT_VISIT{ PV1 } } SPECIMEN{ SPM SPECIMEN_OBSERVATION{ OBX } ORDER{ ORC TIMING_QTY{ TQ1 } OBR NTE \
+         DIAGNOSIS{ DG1 } OBSERVATION{ OBX } } ORDER{ ORC OBR } } SPECIMEN{ SPM ORDER{ ORC OBR } }",
+    );
+    check(
+        "OML^O35",
+        "PID SPM SAC ORC OBR SAC ORC OBR",
+        "PATIENT{ PID } SPECIMEN{ SPM CONTAINER{ SAC ORDER{ ORC OBR } } CONTAINER{ SAC ORDER{ ORC OBR } } }",
+    );
+    check(
+        "PPR^PC1",
+        "PID PV1 PRB NTE OBX NTE GOL NTE PRB ORC OBR",
+        "PID PATIENT_VISIT{ PV1 } PROBLEM{ PRB NTE OBSERVATION{ OBX NTE } GOAL{ GOL NTE } } PROBLEM{ PRB ORDER{ ORC OBR } }",
+    );
+}
+
+#[test]
 fn an_unknown_structure_is_flat_and_has_no_strays() {
-    check("PPR^PC1", "PID PV1 GOL NTE", "PID PV1 GOL NTE");
+    check("RSP^K11", "PID PV1 GOL NTE", "PID PV1 GOL NTE");
     check("", "PID OBX", "PID OBX");
 }
 

@@ -85,6 +85,13 @@ impl CodeSet {
         self.entries.get(code)
     }
 
+    /// What a code stands for, be it written in capitals or not.
+    pub fn get_any_case(&self, code: &str) -> Option<&Entry> {
+        let same = |entry: &(&String, &Entry)| entry.0.to_lowercase() == code.to_lowercase();
+        self.get(code)
+            .or_else(|| self.entries.iter().filter(same).min_by_key(|(code, _)| *code).map(|(_, entry)| entry))
+    }
+
     /// True when nothing could be read of its file.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

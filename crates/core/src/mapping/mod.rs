@@ -13,7 +13,11 @@ mod translate;
 #[cfg(test)]
 mod guide_adt_tests;
 #[cfg(test)]
+mod guide_appointment_tests;
+#[cfg(test)]
 mod guide_language_tests;
+#[cfg(test)]
+mod guide_order_tests;
 #[cfg(test)]
 mod guide_results_tests;
 #[cfg(test)]

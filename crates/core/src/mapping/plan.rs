@@ -123,6 +123,10 @@ pub(super) enum Condition {
     /// A segment of this name stands in no order: an OBX before the first OBR.
     Loose(SegmentName),
     Pattern(Pattern),
+    /// A time stamp.
+    Time(Path),
+    /// A time stamp without a time of the day.
+    Date(Path),
 }
 
 /// Shapes of an order group that rows can ask for.
@@ -221,6 +225,8 @@ pub(super) enum Op {
         shape: CodeShape,
         default: Option<String>,
         otherwise: Option<String>,
+        /// Capitals do not matter.
+        any_case: bool,
     },
     /// A block of rows, for each value of the source when there is one.
     Block(BlockId),
@@ -252,8 +258,10 @@ pub(super) enum Op {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Argument {
     pub(super) with: Option<String>,
-    /// Further paths: the title of an attachment; start, duration and unit of an appointment.
+    /// Further paths: the title of an attachment; start, duration and unit of an appointment; the unit of a duration.
     pub(super) paths: Vec<Path>,
+    /// Durations of which the first that can be read is added to a time: a number and its unit.
+    pub(super) plus: Vec<[Path; 2]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -293,7 +301,12 @@ impl Check {
             Some(Condition::Count { .. } | Condition::Loose(_)) => Fault::Structure,
             Some(Condition::Differ(_)) => Fault::Conflict,
             Some(
-                Condition::NoQuantity(_) | Condition::Document(_) | Condition::NoDocument(_) | Condition::After(_),
+                Condition::NoQuantity(_)
+                | Condition::Document(_)
+                | Condition::NoDocument(_)
+                | Condition::After(_)
+                | Condition::Time(_)
+                | Condition::Date(_),
             ) => Fault::Value,
             Some(Condition::SegmentAbsent(_)) => Fault::Missing,
             Some(

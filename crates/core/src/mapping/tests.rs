@@ -157,7 +157,7 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", unit = "PID-6" }"#,
-            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity`)",
+            "m.toml:7:50: `text` takes no `unit` (hint: it is for `quantity` and `minutes`)",
         ),
         (
             r#"{ to = "name.family", from = "PID-5.1", when = { outside = "OBC" } }"#,
@@ -168,6 +168,25 @@ fn every_fault_of_a_mapping_has_its_place_and_a_hint() {
             r#"{ to = "name.family", from = ".1" }"#,
             "m.toml:7:32: `.1` names no segment (hint: write e.g. `PID-5.1`; `.1` is for rows that a row with `from` names)",
         ),
+        (
+            r#"{ to = "multipleBirthInteger", from = "PID-25.1", as = "minutes" }"#,
+            "m.toml:7:10: `minutes` makes positiveInt or unsignedInt, and this is a integer",
+        ),
+        (
+            r#"{ to = "deceasedDateTime", from = "PID-29.1", as = "date-time", plus = [["PID-25.1", "PID-26.1"]] }"#,
+            "m.toml:7:74: `plus` adds a duration to a time (hint: add `as = \"instant\"`, or leave it out)",
+        ),
+        (
+            r#"{ to = "deceasedDateTime", from = "PID-29.1", as = "instant", plus = ["PID-25.1"] }"#,
+            "m.toml:7:73: a duration is a number and its unit",
+        ),
+        (
+            r#"{ to = "gender", from = "PID-8.1", any-case = true, codes = "sexes" }"#,
+            "m.toml:7:63: there is no code set `sexes`",
+        ),
+        (r#"{ to = "name.family", from = "PID-5.1", any-case = true }"#, "m.toml:7:43: unknown key `any-case`"),
+        (r#"{ to = "active", value = true, when = { time = "PID" } }"#, "m.toml:7:54: `PID` is no HL7 path"),
+        (r#"{ to = "_name.extension", rows = "nobody" }"#, "m.toml:7:10: Patient has no element `_name`"),
     ] {
         let found = row(given);
         assert!(found.iter().any(|problem| problem.starts_with(expected)), "{given}\n{expected}\n{found:#?}");

@@ -76,7 +76,9 @@ impl<'r> Walk<'r> {
 
     fn appointment(&mut self, object: &Object, path: &Path<'_>) {
         let status = object.get("status").and_then(Json::as_str).unwrap_or_default();
-        let timed = object.contains("start") && object.contains("end");
+        // A time that is told to be unknown is there, too.
+        let has = |name: &str, sibling: &str| object.contains(name) || object.contains(sibling);
+        let timed = has("start", "_start") && has("end", "_end");
         if !timed && !matches!(status, "proposed" | "cancelled" | "waitlist") {
             self.issue(path, "app-3: start and end are required unless proposed, cancelled or waitlisted");
         }

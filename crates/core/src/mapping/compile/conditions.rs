@@ -10,12 +10,14 @@ use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
-const QUESTIONS: [&str; 13] = [
+const QUESTIONS: [&str; 15] = [
     "valued",
     "absent",
     "no-quantity",
     "document",
     "no-document",
+    "time",
+    "date",
     "path",
     "differ",
     "after",
@@ -190,6 +192,10 @@ impl Compiler<'_> {
         } else if let Some(given) = table.text("no-document", self.problems) {
             self.implied("OBX-2", &given.1);
             self.path(&given).map(Condition::NoDocument)
+        } else if let Some(given) = table.text("time", self.problems) {
+            self.path(&given).map(Condition::Time)
+        } else if let Some(given) = table.text("date", self.problems) {
+            self.path(&given).map(Condition::Date)
         } else if let Some(given) = table.text("path", self.problems) {
             let path = self.path(&given);
             let within: Vec<String> = table.texts("in", self.problems).into_iter().map(|text| text.0).collect();
@@ -244,8 +250,8 @@ impl Compiler<'_> {
             let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
             if !given {
-                let hint = "use `valued`, `absent`, `no-quantity`, `document`, `no-document`, `path` with `in` or `not-in`, \
-                            `differ`, `after`, `count`, `loose`, `pattern`, `within` or `outside`";
+                let hint = "use `valued`, `absent`, `no-quantity`, `document`, `no-document`, `time`, `date`, `path` with \
+                            `in` or `not-in`, `differ`, `after`, `count`, `loose`, `pattern`, `within` or `outside`";
                 self.problems.hint(&place, "a condition says nothing", hint);
                 return None;
             }
@@ -295,6 +301,24 @@ impl Compiler<'_> {
                 None
             }
         }
+    }
+
+    /// `[["SCH-9.1", "SCH-10.1"]]`: pairs of a number and its unit.
+    pub(super) fn pairs(&mut self, value: &Value) -> Vec<[Path; 2]> {
+        let mut pairs = Vec::new();
+        for pair in source::one_or_many(value) {
+            let given = source::texts("plus", &pair, self.problems);
+            let paths: Vec<Path> = given.iter().filter_map(|given| self.path(given)).collect();
+            match <[Path; 2]>::try_from(paths) {
+                Ok(paths) => pairs.push(paths),
+                Err(_) if given.len() == 2 => {}
+                Err(_) => {
+                    let hint = "write e.g. `plus = [[\"SCH-9.1\", \"SCH-10.1\"]]`";
+                    self.problems.hint(&pair.place, "a duration is a number and its unit", hint);
+                }
+            }
+        }
+        pairs
     }
 
     /// A path that a conversion reads of itself.
@@ -349,6 +373,8 @@ impl Condition {
             | Condition::NoQuantity(path)
             | Condition::Document(path)
             | Condition::NoDocument(path)
+            | Condition::Time(path)
+            | Condition::Date(path)
             | Condition::In(path, _)
             | Condition::NotIn(path, _) => std::slice::from_ref(path),
             Condition::Differ(paths) => paths,

@@ -225,7 +225,10 @@ impl Compiler<'_> {
         let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
         let Some(op) = op else {
             // Keys that were not come to are no unknown ones.
-            for name in ["value", "rows", "make", "refer", "of", "same", "key", "codes", "with", "title", "unit"] {
+            for name in [
+                "value", "rows", "make", "refer", "of", "same", "key", "codes", "any-case", "with", "title", "plus",
+                "unit",
+            ] {
                 table.take(name);
             }
             table.finish(self.problems);
@@ -445,8 +448,9 @@ impl Compiler<'_> {
             return None;
         }
         if let Some((name, at)) = table.text("codes", self.problems) {
+            let any_case = table.boolean("any-case", self.problems).unwrap_or_default();
             let (name, at) = self.codes_for(&name, &at);
-            return self.codes(&name, &at, target, default, otherwise);
+            return self.codes((&name, &at), target, default, otherwise, any_case);
         }
         if let Some((_, at)) = otherwise {
             self.problems.hint(&at, "`otherwise` is for codes that a code set does not have", "add `codes = \"…\"`");
@@ -515,8 +519,11 @@ impl Compiler<'_> {
         };
         let mut paths = self.paths(table, "title");
         let unit = table.text("unit", self.problems);
-        if let Some((_, at)) = unit.as_ref().filter(|_| conversion != Conversion::Quantity) {
-            self.problems.hint(at, format!("`{}` takes no `unit`", conversion.doc().name), "it is for `quantity`");
+        if let Some((_, at)) =
+            unit.as_ref().filter(|_| !matches!(conversion, Conversion::Quantity | Conversion::Minutes))
+        {
+            let hint = "it is for `quantity` and `minutes`";
+            self.problems.hint(at, format!("`{}` takes no `unit`", conversion.doc().name), hint);
         }
         paths.extend(unit.and_then(|given| self.path(&given)));
         if matches!(conversion, Conversion::LowOfRange | Conversion::HighOfRange) {
@@ -527,14 +534,24 @@ impl Compiler<'_> {
                 paths.extend(self.implied(path, place));
             }
         }
+        if conversion == Conversion::Minutes && paths.is_empty() {
+            self.problems.hint(place, "`minutes` needs to know the unit", "add e.g. `unit = \"SCH-10.1\"`");
+            return None;
+        }
+        let plus = table.take("plus").map(|value| (self.pairs(&value), value.place));
+        if let Some((_, at)) = plus.as_ref().filter(|_| conversion != Conversion::Instant) {
+            self.problems.hint(at, "`plus` adds a duration to a time", "add `as = \"instant\"`, or leave it out");
+            return None;
+        }
+        let plus = plus.map(|plus| plus.0).unwrap_or_default();
         let default = default.map(|(text, _)| Json::string(text));
-        Some(Op::Convert { conversion, argument: Argument { with, paths }, default })
+        Some(Op::Convert { conversion, argument: Argument { with, paths, plus }, default })
     }
 
     fn constant(&mut self, value: &Value, target: &Target) -> Option<Json> {
         let made = match target.primitive {
             Some(Primitive::Boolean) => value.as_boolean().map(Json::Bool),
-            Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
+            Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal) => {
                 value.as_integer().and_then(|number| Json::number(&number.to_string()))
             }
             Some(_) => value.as_text().map(Json::string),
@@ -543,7 +560,7 @@ impl Compiler<'_> {
         let Some(made) = made else {
             let hint = match target.primitive {
                 Some(Primitive::Boolean) => "write `true` or `false` without quotes",
-                Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt) => {
+                Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal) => {
                     "write a whole number without quotes"
                 }
                 Some(_) => "write a text between quotes",
@@ -581,11 +598,11 @@ impl Compiler<'_> {
 
     fn codes(
         &mut self,
-        name: &str,
-        place: &Place,
+        (name, place): (&str, &Place),
         target: &Target,
         default: Option<(String, Place)>,
         otherwise: Option<(String, Place)>,
+        any_case: bool,
     ) -> Option<Op> {
         let Some(set) = self.library.codes.get(name).cloned() else {
             let hint = self.near(name, self.library.codes.keys());
@@ -629,7 +646,7 @@ impl Compiler<'_> {
                 return None;
             }
         }
-        Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0) })
+        Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0), any_case })
     }
 }
 
@@ -675,7 +692,7 @@ impl Row {
         };
         let conditions = self.when.iter().chain(&self.unless).flat_map(Condition::paths);
         let more: Vec<&Path> = match &self.op {
-            Op::Convert { argument, .. } => argument.paths.iter().collect(),
+            Op::Convert { argument, .. } => argument.paths.iter().chain(argument.plus.iter().flatten()).collect(),
             Op::ObservationValue { paths, .. } => paths.iter().collect(),
             Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
             Op::ReferTo { same, .. } => same.iter().flat_map(|pair| [&pair.there, &pair.here]).collect(),

@@ -5,6 +5,7 @@
 mod attachment;
 mod coded;
 mod contact;
+mod duration;
 mod observation;
 mod person;
 mod sha1;
@@ -18,6 +19,7 @@ pub(super) use attachment::{attachment, document, is_document, pointer, text_att
 pub(super) use coded::{code_suffix, coded, coding, test_code};
 use coded::{coding_system, collapse, concept_words};
 pub(super) use contact::{contact_point, telecom};
+pub(super) use duration::{minutes, seconds};
 pub(super) use observation::{
     VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines,
     result_values,
@@ -80,6 +82,7 @@ pub(super) enum Conversion {
     HighOfRange,
     NdlHumanName,
     NdlIdentifier,
+    Minutes,
 }
 
 const TEXT_TYPES: &[&str] = &["string", "markdown", "code", "uri", "id"];
@@ -301,6 +304,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         "C9&Jones&&&&&&&LAB",
         r#"{"system":"urn:fairway:rxx:identifier:lab","value":"C9"}"#,
     ),
+    doc(
+        "minutes",
+        &["positiveInt", "unsignedInt"],
+        "A duration in whole minutes, by the unit at the path `unit`: never a number whose unit nobody told.",
+        "1800",
+        "30",
+    ),
 ];
 
 const fn doc(
@@ -313,7 +323,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 35] = [
+const ORDER: [Conversion; 36] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -349,6 +359,7 @@ const ORDER: [Conversion; 35] = [
     Conversion::HighOfRange,
     Conversion::NdlHumanName,
     Conversion::NdlIdentifier,
+    Conversion::Minutes,
 ];
 
 impl Conversion {
@@ -615,6 +626,7 @@ mod tests {
                 Conversion::HighOfRange => Ok(reference_range(value, None).1),
                 Conversion::NdlHumanName => Ok(ndl_human_name(value)),
                 Conversion::NdlIdentifier => Ok(ndl_identifier(value, "RXX")),
+                Conversion::Minutes => minutes(value, "s"),
             });
             assert_eq!(show(made.unwrap()), doc.to, "{}", doc.name);
         }

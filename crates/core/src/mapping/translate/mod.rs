@@ -240,10 +240,11 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
 
 /// Segments whose first field counts them.
 fn is_numbered(name: &str) -> bool {
-    matches!(
-        name,
-        "PID" | "PV1" | "OBR" | "OBX" | "NTE" | "NK1" | "AL1" | "IAM" | "DG1" | "PR1" | "IN1" | "IN2" | "GT1"
-    )
+    const NUMBERED: [&str; 22] = [
+        "PID", "PV1", "OBR", "OBX", "NTE", "NK1", "AL1", "IAM", "DG1", "PR1", "IN1", "IN2", "GT1", "RGS", "AIS", "AIG",
+        "AIL", "AIP", "TQ1", "SPM", "PRT", "IN3",
+    ];
+    NUMBERED.contains(&name)
 }
 
 /// One translation under way.

@@ -6,11 +6,11 @@ use super::changes::must_be_provided;
 use super::scope::Scope;
 use super::{Finding, Run};
 use crate::fhir::{Json, Object};
-use crate::hl7v2::{Path, Value};
-use crate::mapping::codes::CodeSet;
+use crate::hl7v2::{Path, Precision, Value, fhir_instant_from_micros};
+use crate::mapping::codes::{CodeSet, Entry};
 use crate::mapping::convert::{self, Conversion};
 use crate::mapping::plan::{Argument, BlockId, CodeShape, Need, Op, Row, Source};
-use crate::record::{Assignment, ElementPath, Fault, PATIENT_REFERENCE, Refusal, ResourceId, apply};
+use crate::record::{Assignment, ElementPath, Fault, PATIENT_REFERENCE, Refusal, ResourceId, Step, apply};
 
 impl<'m> Run<'_, 'm> {
     /// Runs a block of rows; what is missing to create the resource goes to `missing`. False when the block has rows that
@@ -318,14 +318,24 @@ impl<'m> Run<'_, 'm> {
                     let (low, high) = convert::reference_range(value, unit);
                     Ok(if *conversion == Conversion::LowOfRange { low } else { high })
                 }
-                Conversion::Instant if self.is_lenient() => convert::exact_instant(value, zone),
+                Conversion::Instant if self.is_lenient() && argument.plus.is_empty() => {
+                    convert::exact_instant(value, zone)
+                }
                 Conversion::Boolean => convert::boolean(value),
                 Conversion::Integer => convert::integer(value),
                 Conversion::Decimal => convert::decimal(value),
                 Conversion::Date => convert::date(value),
                 Conversion::DateTime => convert::date_time(value, zone),
+                Conversion::Instant if !argument.plus.is_empty() => {
+                    let start = convert::timestamp(value)?.filter(|time| time.precision() >= Precision::Minute);
+                    let start = start.ok_or("has no time of the day that a duration could be added to")?;
+                    Ok(self.lasting(scope, &argument.plus).map(|seconds| {
+                        Json::String(fhir_instant_from_micros(start.instant(zone) + seconds * 1_000_000))
+                    }))
+                }
                 Conversion::Instant | Conversion::EndOfAppointment => convert::instant(value, zone),
                 Conversion::TimedDate => Ok(convert::timed_date(value, zone)),
+                Conversion::Minutes => convert::minutes(value, &self.places.first_text(scope, &argument.paths)),
                 Conversion::Address => Ok(convert::address(value)),
                 Conversion::PostalAddress => Ok(convert::postal_address(value, zone)),
                 Conversion::ContactPoint if self.is_lenient() => {
@@ -368,9 +378,10 @@ impl<'m> Run<'_, 'm> {
                     Ok(Some(json))
                 }
             },
-            Op::Codes { set, shape, otherwise, .. } => {
+            Op::Codes { set, shape, otherwise, any_case, .. } => {
                 let code = value.component(1).trimmed();
-                if let Some(json) = coded_as(set, *shape, &code, None) {
+                let known = if *any_case { set.get_any_case(&code) } else { set.get(&code) };
+                if let Some(json) = known.map(|entry| entry_as(entry, *shape)) {
                     return Ok(Some(json));
                 }
                 let text = format!("code is not in the code set {}", set.name);
@@ -392,6 +403,13 @@ impl<'m> Run<'_, 'm> {
             | Op::ReferTo { .. }
             | Op::Refer { .. } => Ok(None),
         }
+    }
+
+    /// The first duration that can be read, in seconds.
+    fn lasting(&self, scope: &Scope<'m>, durations: &[[Path; 2]]) -> Option<i64> {
+        durations.iter().find_map(|[amount, unit]| {
+            convert::seconds(&self.places.text(scope, amount), &self.places.text(scope, unit))
+        })
     }
 
     fn title(&self, scope: &Scope<'m>, argument: &Argument) -> Option<Json> {
@@ -539,9 +557,11 @@ fn place_of(value: Value<'_>) -> String {
 
 /// Whether two paths fill one element, or two choices of one.
 fn same_element(one: &ElementPath, other: &ElementPath) -> bool {
+    // The extensions of a primitive (`_end.extension`) are its own.
+    let name = |step: &Step| step.name.strip_prefix('_').unwrap_or(step.name);
     one.first()
         .zip(other.first())
-        .is_some_and(|(one, other)| one.name == other.name || (one.choice.is_some() && one.choice == other.choice))
+        .is_some_and(|(one, other)| name(one) == name(other) || (one.choice.is_some() && one.choice == other.choice))
 }
 
 /// Adds values for an element; rows for one repeating element share its path and add to each other.
@@ -564,8 +584,12 @@ fn coded_as(set: &CodeSet, shape: CodeShape, code: &str, literal: Option<&str>) 
     let Some(entry) = set.get(code) else {
         return literal.filter(|_| shape == CodeShape::Code).map(Json::string);
     };
+    Some(entry_as(entry, shape))
+}
+
+fn entry_as(entry: &Entry, shape: CodeShape) -> Json {
     if shape == CodeShape::Code {
-        return Some(Json::string(entry.value.as_str()));
+        return Json::string(entry.value.as_str());
     }
     let mut coding = Vec::with_capacity(3);
     coding.extend(entry.system.as_ref().map(|system| ("system", Json::string(system.as_str()))));
@@ -573,11 +597,11 @@ fn coded_as(set: &CodeSet, shape: CodeShape, code: &str, literal: Option<&str>) 
     coding.extend(entry.display.as_ref().map(|display| ("display", Json::string(display.as_str()))));
     let coding = Json::object(coding);
     if shape == CodeShape::Coding {
-        return Some(coding);
+        return coding;
     }
     let mut concept = vec![("coding", Json::Array(vec![coding]))];
     concept.extend(entry.display.as_ref().map(|display| ("text", Json::string(display.as_str()))));
-    Some(Json::object(concept))
+    Json::object(concept)
 }
 
 impl Row {

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::fhir::date_range;
-use crate::hl7v2::{GroupId, Index, Message, Path, Repetition, Segment, SegmentName, Structure, Value, Zone};
+use crate::hl7v2::{
+    GroupId, Index, Message, Path, Precision, Repetition, Segment, SegmentName, Structure, Timestamp, Value, Zone,
+};
 use crate::mapping::convert;
 use crate::mapping::plan::{Check, Condition, Pattern, Same};
 use crate::record::{Fault, Refusal};
@@ -292,9 +294,9 @@ impl<'m> Places<'m> {
             | Condition::Absent(path)
             | Condition::NoQuantity(path)
             | Condition::Document(path)
-            | Condition::NoDocument(path) => {
-                path.segment.is_some() && path.segment == own && self.holds(scope, condition)
-            }
+            | Condition::NoDocument(path)
+            | Condition::Time(path)
+            | Condition::Date(path) => path.segment.is_some() && path.segment == own && self.holds(scope, condition),
             Condition::SegmentValued(_)
             | Condition::SegmentAbsent(_)
             | Condition::Within(_)
@@ -310,6 +312,8 @@ impl<'m> Places<'m> {
     fn holds(&self, scope: &Scope<'m>, condition: &Condition) -> bool {
         match condition {
             Condition::Valued(path) => self.any_valued(scope, path),
+            Condition::Time(path) => self.time(scope, path).is_some(),
+            Condition::Date(path) => self.time(scope, path).is_some_and(|time| time.precision() < Precision::Hour),
             Condition::Absent(path) => !self.any_valued(scope, path),
             Condition::NoQuantity(path) => {
                 self.value(scope, path).and_then(|value| value.segment()).is_none_or(|obx| !convert::is_quantity(obx))
@@ -447,6 +451,10 @@ impl<'m> Places<'m> {
             found.insert(*index, start);
         }
         found
+    }
+
+    fn time(&self, scope: &Scope<'m>, path: &Path) -> Option<Timestamp> {
+        self.value(scope, path).and_then(|value| convert::timestamp(value).ok().flatten())
     }
 
     /// Compares by what the times stand for: 10:00 is not after the day it lies in.
