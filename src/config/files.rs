@@ -84,7 +84,6 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "mappings/codes/v2-interpretation.csv",
     "mappings/codes/v2-observation-status.csv",
     "mappings/codes/visit-class.csv",
-    "mappings/codes/visit-observation-status.csv",
     "mappings/codes/visit-priority.csv",
     "mappings/codes/visit-status.csv",
     "mappings/codes/yes-no.csv",
