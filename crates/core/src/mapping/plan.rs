@@ -151,6 +151,8 @@ pub(super) struct WritePlan {
     pub(super) each: Vec<SegmentName>,
     pub(super) when: Vec<Condition>,
     pub(super) key: Vec<KeyPart>,
+    /// Tells the key from the same key of another feed.
+    pub(super) apart: Option<String>,
     /// Values of the filed identifier; the key's when empty.
     pub(super) identifier: Vec<Path>,
     pub(super) group: Vec<Path>,
@@ -262,6 +264,10 @@ pub(super) struct Argument {
     pub(super) paths: Vec<Path>,
     /// Durations of which the first that can be read is added to a time: a number and its unit.
     pub(super) plus: Vec<[Path; 2]>,
+    /// What tells a document from others of its report.
+    pub(super) identity: Vec<Path>,
+    /// Days to hold a document back (hl7-api 5.3).
+    pub(super) delay: Option<Path>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use fairway_care::Label;
 use serde::{Deserialize, Serialize};
 
 use super::outcome::{Fault, Refusal};
+use super::report::most_guarded;
 use crate::fhir::{Json, Object, date_range};
 
 /// Events an encounter keeps; past it the oldest update goes, which its versions still tell.
@@ -37,7 +38,10 @@ pub struct EventItem {
 /// left: an A08 alone is no stay (hl7-api 3.3).
 pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) {
     if let Some(item) = items.get_mut(index) {
-        (item.cancelled, item.entered_at, item.resource) = (true, entered_at, Json::Null);
+        // What a transfer or discharge told of the admission is not taken back with it.
+        let told = item.resource.at("period.start").filter(|_| !begins_stay(&item.kind)).cloned();
+        let told = told.map(|start| Json::object([("period", Json::object([("start", start)]))]));
+        (item.cancelled, item.entered_at, item.resource) = (true, entered_at, told.unwrap_or(Json::Null));
     }
     if is_cancelled(items) {
         items.retain(|item| item.cancelled);
@@ -46,9 +50,14 @@ pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) 
 
 /// Whether the stay is: its admission is cancelled, and nothing but updates is left. A transfer or discharge that is
 /// cancelled leaves the patient where they were.
-fn is_cancelled(items: &[EventItem]) -> bool {
-    items.iter().any(|item| item.cancelled && item.kind != "TRANSFER" && item.kind != "DISCHARGE")
+pub(super) fn is_cancelled(items: &[EventItem]) -> bool {
+    items.iter().any(|item| item.cancelled && begins_stay(&item.kind))
         && items.iter().all(|item| item.cancelled || item.kind == "UPDATE")
+}
+
+/// Whether a stay begins with an event of this kind: an admission, or one that is planned.
+fn begins_stay(kind: &str) -> bool {
+    kind != "TRANSFER" && kind != "DISCHARGE"
 }
 
 /// An event of this kind that is cancelled already is cancelled once more: nothing older than this brings it back.
@@ -73,15 +82,13 @@ pub(super) fn add(items: &mut Vec<EventItem>, event: EventItem) -> Result<(), Re
     Ok(())
 }
 
-/// The label of an encounter: that of its latest event that decides one, like its service. A cancelled encounter keeps
-/// the label it had.
+/// The label of an encounter: the most guarded one of its events, since their places, services and doctors stand side by
+/// side in it. A cancelled encounter keeps the label it had.
 pub(super) fn label(items: &[EventItem], held: Label) -> Label {
-    let standing: Vec<&EventItem> = items.iter().filter(|item| !item.cancelled).collect();
-    if standing.is_empty() {
+    if items.iter().all(|item| item.cancelled) {
         return held;
     }
-    let ordered = Times::of(&standing).in_order(standing);
-    ordered.iter().rev().find_map(|item| item.label).unwrap_or(Label::GeneralHealth)
+    most_guarded(items.iter().filter(|item| !item.cancelled).filter_map(|item| item.label))
 }
 
 /// The Encounter that `items` add up to, and what contradicts itself in it, if anything does: a complete sentence. `base`
@@ -97,13 +104,13 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> (Json, Option<&'stat
     let standing: Vec<&EventItem> = items.iter().filter(|item| !item.cancelled).collect();
     if standing.is_empty() && !is_cancelled(items) && !items.is_empty() {
         // Nothing but a discharge or transfers was ever told, and that was taken back.
-        reopen(object, items.iter().any(|item| item.kind == "TRANSFER"));
+        reopen(object, Times::of(items).start, items.iter().any(|item| item.kind == "TRANSFER"));
         return (encounter, None);
     }
     for name in ["class", "classHistory", "location", "period", "participant", "serviceType"] {
         object.remove(name);
     }
-    let times = Times::of(&standing);
+    let times = Times::of(items);
     let ordered = times.in_order(standing);
     let has = |kind: &str| ordered.iter().any(|item| item.kind == kind);
     let status = if ordered.is_empty() {
@@ -151,22 +158,18 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> (Json, Option<&'stat
     )
 }
 
-/// Puts a stay back to where nothing is known of its end, nor, when the patient `moved`, of its place.
-fn reopen(object: &mut Object, moved: bool) {
-    fn endless(object: &mut Object) {
-        if let Some(Json::Object(period)) = object.get_mut("period") {
-            period.remove("end");
-            if period.is_empty() {
-                object.remove("period");
-            }
-        }
-    }
+/// Puts a stay back to where nothing is known but its start, if that was told, and its place unless the patient `moved`.
+fn reopen(object: &mut Object, start: Option<&str>, moved: bool) {
     object.insert("status", Json::string("in-progress"));
-    endless(object);
+    let tell = |object: &mut Object| match period(start, None) {
+        Some(period) => drop(object.insert("period", period)),
+        None => drop(object.remove("period")),
+    };
+    tell(object);
     match object.get_mut("location") {
         Some(Json::Array(places)) if !moved => {
             if let Some(Json::Object(last)) = places.last_mut() {
-                endless(last);
+                tell(last);
             }
         }
         _ => drop(object.remove("location")),
@@ -184,15 +187,15 @@ struct Times<'a> {
 impl<'a> Times<'a> {
     /// The admission time that the newest message told, whatever its event, else that of the admission. The discharge time
     /// of the discharge, or one that a newer message told; none without a discharge.
-    fn of(standing: &[&'a EventItem]) -> Times<'a> {
-        let told = |name: &'static str| {
-            standing.iter().filter_map(move |item| Some((item.entered_at, item.resource.str_at(name)?)))
-        };
+    fn of(items: &'a [EventItem]) -> Times<'a> {
+        let standing = || items.iter().filter(|item| !item.cancelled);
         let newest = |times: &mut dyn Iterator<Item = (i64, &'a str)>| times.max_by_key(|(entered_at, _)| *entered_at);
-        let of = |kind: &str| standing.iter().rev().find(|item| item.kind == kind);
-        let start = newest(&mut told("period.start")).map(|(_, start)| start);
+        let of = |kind: &str| standing().rfind(|item| item.kind == kind);
+        let starts = items.iter().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.start")?)));
+        let ends = standing().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.end")?)));
+        let start = newest(&mut { starts }).map(|(_, start)| start);
         let discharge = of("DISCHARGE");
-        let later = newest(&mut told("period.end").filter(|(at, _)| discharge.is_some_and(|one| one.entered_at < *at)));
+        let later = newest(&mut ends.filter(|(at, _)| discharge.is_some_and(|one| one.entered_at < *at)));
         let end = later.map(|(_, end)| end).or(discharge.map(|one| one.when.as_str()));
         let end_is_told = later.is_some() || discharge.is_some_and(|one| one.resource.str_at("period.end").is_some());
         let are_told = start.is_some() && discharge.is_some() && end_is_told;
@@ -205,7 +208,14 @@ impl<'a> Times<'a> {
 
     /// The events in the order in which they happened.
     fn in_order(&self, mut standing: Vec<&'a EventItem>) -> Vec<&'a EventItem> {
-        standing.sort_by_key(|item| self.moment(item));
+        // Senders know minutes: of events of one moment the stay begins with its admission and ends with its discharge, and
+        // the rest stands as it was told.
+        let rank = |item: &EventItem| match item.kind.as_str() {
+            "TRANSFER" | "UPDATE" => 1,
+            "DISCHARGE" => 2,
+            _ => 0,
+        };
+        standing.sort_by_key(|item| (self.moment(item), rank(item), item.entered_at));
         standing
     }
 

@@ -6,6 +6,7 @@
 use fairway_care::Label;
 
 use super::EventItem;
+use super::outcome::{Fault, Refusal};
 use crate::fhir::Json;
 
 /// Repeating elements that messages add to; of two items of one name the newer one counts.
@@ -13,8 +14,8 @@ const LISTS: [&str; 3] = ["result", "presentedForm", "extension"];
 /// Elements that stand until a newer message has one.
 const TEXTS: [&str; 1] = ["conclusion"];
 
-/// Messages a report remembers; past it the oldest two become one.
-const PARTS_MAX: usize = 100;
+/// Messages of which a report keeps something.
+const PARTS_MAX: usize = 200;
 
 /// What a part is called.
 const PART: &str = "REPORT";
@@ -50,7 +51,10 @@ pub(super) fn without(items: &[EventItem], deleted: i64) -> Vec<EventItem> {
 }
 
 /// Adds what a message says; `again` when it said something of this report before.
-pub(super) fn add(items: &mut Vec<EventItem>, new: EventItem, again: bool) {
+///
+/// # Errors
+/// When too many messages have something in the report already.
+pub(super) fn add(items: &mut Vec<EventItem>, new: EventItem, again: bool) -> Result<(), Refusal> {
     let place = items.iter().rposition(|item| item.kind != DELETED && item.entered_at <= new.entered_at);
     match place.and_then(|index| items.get_mut(index)).filter(|item| again && item.entered_at == new.entered_at) {
         Some(said) => {
@@ -62,21 +66,32 @@ pub(super) fn add(items: &mut Vec<EventItem>, new: EventItem, again: bool) {
             items.insert(place.map_or(first, |index| index + 1), new);
         }
     }
-    let parts = items.iter().filter(|item| item.kind != DELETED).count();
-    if parts > PARTS_MAX {
-        let first = items.len() - parts;
-        let (body, label) = assemble(&items[first..first + 2]);
-        items.remove(first);
-        (items[first].resource, items[first].label) = (body, Some(label));
+    if items.iter().filter(|item| item.kind != DELETED).count() > PARTS_MAX {
+        let text =
+            format!("OBR-3.1: {PARTS_MAX} messages have something in the report already; send one that has all of it");
+        return Err(Refusal::new(Fault::Rule, text));
     }
+    Ok(())
+}
+
+/// The label under which several things may be shown together: the most guarded one of theirs, so that nobody sees what a
+/// sensitive message said because a general one came beside it. The labels have no order of their own (hl7-api 8); this
+/// one only decides where they meet.
+pub(super) fn most_guarded(labels: impl Iterator<Item = Label>) -> Label {
+    let rank = |label: &Label| match label {
+        Label::GeneralHealth => 0,
+        Label::SocialCare => 1,
+        Label::MentalHealth => 2,
+        Label::SexualHealth => 3,
+    };
+    labels.max_by_key(rank).unwrap_or(Label::GeneralHealth)
 }
 
 /// The report that `items` add up to, with its label; null when nothing was said. Parts of which nothing counts any more
 /// are taken out by [`still_counting`].
 ///
-/// Everything is as the newest part says, but lists and texts, to which older ones add. The label is the newest part's too,
-/// unless what stands of an older one has a label of its own: what a sensitive message said never comes under the general
-/// label because a later one did not repeat it.
+/// Everything is as the newest part says, but lists and texts, to which older ones add. The label is the most guarded one
+/// of the parts whose notes, documents and the like stand in it.
 pub(super) fn assemble(items: &[EventItem]) -> (Json, Label) {
     let parts: Vec<&EventItem> = items.iter().filter(|item| item.kind != DELETED).collect();
     let Some(newest) = parts.last() else { return (Json::Null, Label::GeneralHealth) };
@@ -92,13 +107,10 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Label) {
             }
         }
     }
-    let label = |part: &EventItem| part.label.unwrap_or(Label::GeneralHealth);
     let standing = sums.iter().filter(|(name, _)| *name != "result").flat_map(|(_, pieces)| pieces);
-    let mut older: Vec<usize> = standing.map(|(index, _)| *index).filter(|index| index + 1 < parts.len()).collect();
-    older.sort_unstable();
-    let special = older.iter().rev().map(|index| label(parts[*index])).find(|label| *label != Label::GeneralHealth);
-    let own = label(newest);
-    (report, if own == Label::GeneralHealth { special.unwrap_or(own) } else { own })
+    let shown = standing.map(|(index, _)| *index).chain([parts.len() - 1]);
+    let label = most_guarded(shown.filter_map(|index| parts[index].label));
+    (report, label)
 }
 
 /// Takes out the parts of which nothing counts any more.
@@ -138,19 +150,15 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     lists.chain(texts).collect()
 }
 
-/// Whether two items are one thing told twice: an extension of one URL, or a document of one title.
+/// Whether two items are one thing told twice: an extension of one URL, or a document of one test, else of one title.
 fn is_newer_of(held: &Json, item: &Json) -> bool {
-    ["url", "title"].iter().any(|name| {
-        // A document's own `url` is its content.
-        let named = |json: &Json| {
-            if json.get("contentType").is_some() && *name == "url" {
-                None
-            } else {
-                json.str_at(name).map(str::to_owned)
-            }
-        };
-        named(held).is_some_and(|held| named(item) == Some(held))
-    })
+    let same = |name: &str| held.str_at(name).is_some_and(|value| item.str_at(name) == Some(value));
+    // A document's own `url` is its content.
+    match held.str_at("id").or(item.str_at("id")) {
+        Some(_) => same("id"),
+        None if held.get("contentType").is_some() => same("title"),
+        None => same("url") || same("title"),
+    }
 }
 
 /// What two segments of one message say of a report: items of both, and lines of both.

@@ -9,6 +9,7 @@ mod conditions;
 mod resources;
 mod rows;
 mod sense;
+mod values;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -488,6 +489,7 @@ impl Compiler<'_> {
                 Vec::new()
             }
         };
+        let apart = table.text("apart", self.problems).map(|given| given.0);
         let identifier = self.paths(&mut table, "identifier");
         let group = self.paths(&mut table, "group");
         let whole_group = table.boolean("whole-group", self.problems).unwrap_or(false);
@@ -540,6 +542,7 @@ impl Compiler<'_> {
             each,
             when,
             key,
+            apart,
             identifier,
             group,
             whole_group,

@@ -3,12 +3,13 @@
 //! A row that compiles makes a value of the right type, whatever a message holds.
 
 use super::Compiler;
+use super::values::Target;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{Argument, BlockId, CodeShape, Condition, Need, Op, Profile, Row, Source as RowSource};
+use crate::mapping::plan::{Argument, BlockId, Condition, Need, Op, Profile, Row, Source as RowSource};
 use crate::record::{ElementPath, Step};
-use crate::source::{self, Place, Table, Value};
+use crate::source::{self, Place, Table};
 
 impl Compiler<'_> {
     /// The compiled rows of a name for elements of one type, which stand at each value of these paths when there are any.
@@ -227,7 +228,7 @@ impl Compiler<'_> {
             // Keys that were not come to are no unknown ones.
             for name in [
                 "value", "rows", "make", "refer", "of", "same", "key", "codes", "any-case", "with", "title", "plus",
-                "unit",
+                "identity", "delay", "unit",
             ] {
                 table.take(name);
             }
@@ -544,109 +545,15 @@ impl Compiler<'_> {
             return None;
         }
         let plus = plus.map(|plus| plus.0).unwrap_or_default();
+        let identity = self.paths(table, "identity");
+        let delay = self.paths(table, "delay").into_iter().next();
+        let documents = matches!(conversion, Conversion::Attachment | Conversion::Pointer);
+        if !documents && (!identity.is_empty() || delay.is_some()) {
+            let hint = "they are for `attachment` and `pointer`";
+            self.problems.hint(place, "`identity` and `delay` are told of documents only", hint);
+        }
         let default = default.map(|(text, _)| Json::string(text));
-        Some(Op::Convert { conversion, argument: Argument { with, paths, plus }, default })
-    }
-
-    fn constant(&mut self, value: &Value, target: &Target) -> Option<Json> {
-        let made = match target.primitive {
-            Some(Primitive::Boolean) => value.as_boolean().map(Json::Bool),
-            Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal) => {
-                value.as_integer().and_then(|number| Json::number(&number.to_string()))
-            }
-            Some(_) => value.as_text().map(Json::string),
-            None => None,
-        };
-        let Some(made) = made else {
-            let hint = match target.primitive {
-                Some(Primitive::Boolean) => "write `true` or `false` without quotes",
-                Some(Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal) => {
-                    "write a whole number without quotes"
-                }
-                Some(_) => "write a text between quotes",
-                None => "fill its elements by `rows`, or one by one with dots, e.g. `code.text`",
-            };
-            self.problems.hint(&value.place, format!("this value does not fit a {}", target.type_name), hint);
-            return None;
-        };
-        if let Some(fault) = target.primitive.and_then(|primitive| fhir::primitive_fault(primitive, &made)) {
-            let message = format!("this value does not fit a {}: {fault}", target.type_name);
-            self.problems.hint(&value.place, message, "write it as FHIR does");
-            return None;
-        }
-        if let Some(text) = made.as_str()
-            && !self.bound(text, target, &value.place)
-        {
-            return None;
-        }
-        Some(made)
-    }
-
-    /// Checks a code against the required binding of its element.
-    fn bound(&mut self, code: &str, target: &Target, place: &Place) -> bool {
-        let Some(codes) = target.binding else { return true };
-        if codes.contains(&code) {
-            return true;
-        }
-        let hint = match source::nearest(code, codes.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of: {}", codes.join(", ")),
-        };
-        self.problems.hint(place, format!("`{code}` is not in the required value set of this element"), hint);
-        false
-    }
-
-    fn codes(
-        &mut self,
-        (name, place): (&str, &Place),
-        target: &Target,
-        default: Option<(String, Place)>,
-        otherwise: Option<(String, Place)>,
-        any_case: bool,
-    ) -> Option<Op> {
-        let Some(set) = self.library.codes.get(name).cloned() else {
-            let hint = self.near(name, self.library.codes.keys());
-            self.problems.hint(place, format!("there is no code set `{name}`"), hint);
-            return None;
-        };
-        let shape = match (target.type_name, target.primitive) {
-            ("Coding", _) => CodeShape::Coding,
-            ("CodeableConcept", _) => CodeShape::CodeableConcept,
-            (_, Some(Primitive::Code | Primitive::String | Primitive::Uri)) => CodeShape::Code,
-            _ => {
-                let message =
-                    format!("a code set fills a code, Coding or CodeableConcept, and this is a {}", target.type_name);
-                self.problems.hint(place, message, "use `as` instead of `codes`, or another element");
-                return None;
-            }
-        };
-        if set.is_empty() {
-            // Its file could not be read, which has been told.
-            self.problems.follows();
-            return None;
-        }
-        if shape == CodeShape::Code {
-            for (code, entry) in set.entries() {
-                let value = entry.value.as_str();
-                let Some(allowed) = target.binding.filter(|codes| !codes.contains(&value)) else { continue };
-                let hint = match source::nearest(value, allowed.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("one of: {}", allowed.join(", ")),
-                };
-                let message = format!("`{code}` becomes `{value}`, which {place} cannot take");
-                self.problems.hint(&entry.place, message, hint);
-            }
-        }
-        for (text, at) in default.iter().chain(&otherwise) {
-            if set.get(text).is_none() && (shape != CodeShape::Code || !self.bound(text, target, at)) {
-                if shape != CodeShape::Code {
-                    let hint = self.near(text, set.codes());
-                    self.problems.hint(at, format!("`{text}` is not in code set `{name}`"), hint);
-                }
-                return None;
-            }
-        }
-        Some(Op::Codes { set, shape, default: default.map(|d| d.0), otherwise: otherwise.map(|o| o.0), any_case })
+        Some(Op::Convert { conversion, argument: Argument { with, paths, plus, identity, delay }, default })
     }
 }
 
@@ -663,16 +570,6 @@ fn parts_of(path: &Path, components: &[u16]) -> Vec<Path> {
 
 /// Where a row's value may come from, one of them.
 const SOURCES: [&str; 5] = ["from", "lines", "value", "rows", "refer"];
-
-/// The element a row fills.
-struct Target {
-    many: bool,
-    type_name: &'static str,
-    primitive: Option<Primitive>,
-    binding: Option<&'static [&'static str]>,
-    /// What a Reference may lead to; empty means anything.
-    targets: &'static [&'static str],
-}
 
 impl Row {
     /// The paths of which the row reads every repetition by itself.
@@ -692,7 +589,13 @@ impl Row {
         };
         let conditions = self.when.iter().chain(&self.unless).flat_map(Condition::paths);
         let more: Vec<&Path> = match &self.op {
-            Op::Convert { argument, .. } => argument.paths.iter().chain(argument.plus.iter().flatten()).collect(),
+            Op::Convert { argument, .. } => argument
+                .paths
+                .iter()
+                .chain(argument.plus.iter().flatten())
+                .chain(&argument.identity)
+                .chain(&argument.delay)
+                .collect(),
             Op::ObservationValue { paths, .. } => paths.iter().collect(),
             Op::Refer { key, .. } => key.iter().flat_map(|part| &part.paths).collect(),
             Op::ReferTo { same, .. } => same.iter().flat_map(|pair| [&pair.there, &pair.here]).collect(),

@@ -50,6 +50,7 @@ pub(super) enum Conversion {
     Text,
     Boolean,
     Integer,
+    Days,
     Decimal,
     Date,
     DateTime,
@@ -98,6 +99,7 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
     ),
     doc("boolean", &["boolean"], "`Y` or `N` of table 0136.", "Y", "true"),
     doc("integer", &["integer", "positiveInt", "unsignedInt"], "A whole number.", "7", "7"),
+    doc("days", &["integer", "unsignedInt"], "A whole number of days, not below 0 and not above 36500.", "30", "30"),
     doc("decimal", &["decimal"], "A number, with the zeros the sender wrote.", "4.20", "4.20"),
     doc("date", &["date"], "The date of a time stamp, in its precision.", "19700101", r#""1970-01-01""#),
     doc(
@@ -323,10 +325,11 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 36] = [
+const ORDER: [Conversion; 37] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
+    Conversion::Days,
     Conversion::Decimal,
     Conversion::Date,
     Conversion::DateTime,
@@ -404,6 +407,16 @@ pub(super) fn integer(value: Value<'_>) -> Converted {
     }
     let number: i32 = text.parse().map_err(|_| "must be a whole number")?;
     Ok(Json::number(&number.to_string()))
+}
+
+/// Days to hold something back (hl7-api 5.3): a hundred years at most.
+pub(super) fn days(value: Value<'_>) -> Converted {
+    let text = value.trimmed();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let days: Option<u32> = text.parse().ok().filter(|days| *days <= 36_500);
+    days.map(|days| Json::number(&days.to_string())).ok_or("must be a whole number of days (0 to 36500)")
 }
 
 /// A plain number as JSON spells it, keeping the digits after the point: `+1` and `01` lose what JSON has no form for.
@@ -595,6 +608,7 @@ mod tests {
                 Conversion::Text => Ok(text(value)),
                 Conversion::Boolean => boolean(value),
                 Conversion::Integer => integer(value),
+                Conversion::Days => days(value),
                 Conversion::Decimal => decimal(value),
                 Conversion::Date => date(value),
                 Conversion::DateTime => date_time(value, &zone),

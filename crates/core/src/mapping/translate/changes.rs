@@ -57,7 +57,10 @@ impl<'m> Run<'_, 'm> {
     }
 
     fn change(&mut self, write: &WritePlan, sent_at: i64, scope: &Scope<'m>) -> Result<Change, Refusal> {
-        let (parts, key) = self.key(&write.key, scope)?;
+        let (parts, mut key) = self.key(&write.key, scope)?;
+        if let Some(apart) = &write.apart {
+            key = format!("{apart}{KEY_SEPARATOR}{key}");
+        }
         let organisation = self.organisation;
         let id = ResourceId::of_point(organisation, write.resource, &key);
         let item = match &write.item {

@@ -323,6 +323,7 @@ impl<'m> Run<'_, 'm> {
                 }
                 Conversion::Boolean => convert::boolean(value),
                 Conversion::Integer => convert::integer(value),
+                Conversion::Days => convert::days(value),
                 Conversion::Decimal => convert::decimal(value),
                 Conversion::Date => convert::date(value),
                 Conversion::DateTime => convert::date_time(value, zone),
@@ -365,7 +366,10 @@ impl<'m> Run<'_, 'm> {
                     convert::quantity(value, unit)
                 }
                 Conversion::AuthorityUri => Ok(convert::authority_uri(value, self.organisation)),
-                Conversion::Pointer => Ok(convert::pointer(value, self.title(scope, argument))),
+                Conversion::Pointer => match convert::pointer(value, self.title(scope, argument)) {
+                    Some(json) => self.as_document(json, scope, argument).map(Some),
+                    None => Ok(None),
+                },
                 Conversion::Attachment => {
                     let title = self.title(scope, argument);
                     let made = if self.is_lenient() {
@@ -375,7 +379,7 @@ impl<'m> Run<'_, 'm> {
                     };
                     let Some((json, blob)) = made? else { return Ok(None) };
                     self.blobs.push(blob);
-                    Ok(Some(json))
+                    self.as_document(json, scope, argument).map(Some)
                 }
             },
             Op::Codes { set, shape, otherwise, any_case, .. } => {
@@ -410,6 +414,32 @@ impl<'m> Run<'_, 'm> {
         durations.iter().find_map(|[amount, unit]| {
             convert::seconds(&self.places.text(scope, amount), &self.places.text(scope, unit))
         })
+    }
+
+    /// A document with what tells it from others of its report, and its delay.
+    fn as_document(&self, json: Json, scope: &Scope<'m>, argument: &Argument) -> Result<Json, &'static str> {
+        let identity: Vec<String> =
+            argument.identity.iter().map(|path| self.places.text(scope, path).into_owned()).collect();
+        let mut members: Vec<(&'static str, Json)> = Vec::new();
+        if identity.iter().any(|part| !part.is_empty()) {
+            let parts: Vec<&str> = std::iter::once("document").chain(identity.iter().map(String::as_str)).collect();
+            members.push(("id", Json::string(ResourceId::derive(&parts).to_string())));
+        }
+        if let Some(delay) = argument.delay.as_ref().and_then(|path| self.places.value(scope, path))
+            && let Some(days) = convert::days(delay)?
+        {
+            let extension = [("url", Json::string(PATIENT_DELAY)), ("valueInteger", days)];
+            members.push(("extension", Json::Array(vec![Json::object(extension)])));
+        }
+        let Json::Object(object) = json else { return Ok(json) };
+        let mut told = Object::with_capacity(object.len() + members.len());
+        for (name, value) in members {
+            told.insert(name, value);
+        }
+        for (name, value) in object {
+            told.insert(name, value);
+        }
+        Ok(Json::Object(told))
     }
 
     fn title(&self, scope: &Scope<'m>, argument: &Argument) -> Option<Json> {
@@ -526,6 +556,9 @@ impl<'m> Run<'_, 'm> {
         lines.join("\n")
     }
 }
+
+/// Days to hold something back from the patient (hl7-api 5.3).
+const PATIENT_DELAY: &str = "urn:fairway:extension:patient-delay-days";
 
 /// What a row made: values for an element, or its deletion.
 enum Made {

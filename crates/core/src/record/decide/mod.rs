@@ -14,7 +14,7 @@ use crate::fhir::{self, Json};
 use crate::record::outcome::{ChangeKind, ChangeNote, Decision, Fault, Outcome, Refusal};
 use crate::record::patient::{self, Found};
 use crate::record::team;
-use crate::record::update::{Change, RecordUpdate, apply};
+use crate::record::update::{Change, IdentifierKind, PatientIdentifier, PatientUpdate, RecordUpdate, apply};
 use crate::record::view::{Effects, IdentifierEffect, PointHead, View};
 use crate::record::{EventItem, ResourceId};
 
@@ -109,6 +109,7 @@ impl Draft<'_> {
             return Ok(record);
         }
         if self.is_late(&head) {
+            self.late_numbers(record, &head);
             return Ok(record);
         }
         let mut body = (*head.body).clone();
@@ -120,6 +121,23 @@ impl Draft<'_> {
         self.effects.identifiers.extend(patient::email_effects(self.view, record, &head.body, &body)?);
         self.store(&head, body, head.items.clone(), head.label, ChangeKind::Updated);
         Ok(record)
+    }
+
+    /// A number that only an older message has is one of the patient's all the same: no newer one took it away.
+    fn late_numbers(&mut self, record: ResourceId, head: &Arc<PointHead>) {
+        let local = |identifier: &&PatientIdentifier| identifier.kind == IdentifierKind::Local;
+        let identifiers = self.update.patient.identifiers.iter().filter(local).cloned().collect();
+        let late = PatientUpdate { identifiers, assignments: Vec::new(), missing: Vec::new(), ..self.update.patient };
+        let new = patient::identifier_effects(record, &head.body, &late);
+        if new.is_empty() {
+            return;
+        }
+        self.effects.identifiers.extend(new);
+        let mut body = (*head.body).clone();
+        if let Json::Object(object) = &mut body {
+            object.insert("identifier", patient::join_identifiers(&head.body, &late));
+        }
+        self.store(head, body, head.items.clone(), head.label, ChangeKind::Updated);
     }
 
     fn create_record(&mut self, control_id: &str) -> Result<ResourceId, Refusal> {

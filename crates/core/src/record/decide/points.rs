@@ -148,7 +148,7 @@ impl Draft<'_> {
         let sent_at = self.update.sent_at;
         if change.sum {
             let mut items = parts(head);
-            report::add(&mut items, report::part(sent_at, change.label, body), self.places.contains_key(&change.id));
+            report::add(&mut items, report::part(sent_at, change.label, body), self.places.contains_key(&change.id))?;
             let (body, label) = report::assemble(&items);
             let items = report::still_counting(&items);
             // What one message alone said is the report itself.
@@ -168,8 +168,7 @@ impl Draft<'_> {
             return Ok(());
         };
         let mut items = held.to_vec();
-        let exists = items.iter().any(|event| !event.cancelled);
-        if change.unknown == Unknown::Ignore && !exists {
+        if change.unknown == Unknown::Ignore && encounter::is_cancelled(&items) {
             self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
             return Ok(());
         }
@@ -179,7 +178,8 @@ impl Draft<'_> {
             // The last one that the sender can have meant.
             Policy::Delete => {
                 let meant = |event: &EventItem| of_kind(event) && !event.cancelled;
-                let known = items.iter().rposition(|event| meant(event) && event.entered_at <= sent_at);
+                let known = items.iter().enumerate().filter(|(_, event)| meant(event) && event.entered_at <= sent_at);
+                let known = known.max_by_key(|(index, event)| (event.entered_at, *index)).map(|(index, _)| index);
                 known.or_else(|| items.iter().rposition(meant))
             }
             Policy::Set | Policy::Append => None,
