@@ -6,6 +6,7 @@ mod attachment;
 mod coded;
 mod contact;
 mod duration;
+mod number;
 mod observation;
 mod person;
 mod sha1;
@@ -20,6 +21,7 @@ pub(super) use coded::{code_suffix, coded, coding, test_code};
 use coded::{coding_system, collapse, concept_words};
 pub(super) use contact::{contact_point, telecom};
 pub(super) use duration::{minutes, seconds};
+pub(super) use number::{boolean, days, decimal, integer, plain_number};
 pub(super) use observation::{
     VALUE_CONCEPT, VALUE_ELEMENTS, VALUE_STRING, is_quantity, observation_value, reference_range, report_lines,
     result_values,
@@ -389,64 +391,6 @@ pub(super) fn text(value: Value<'_>) -> Option<Json> {
 fn printable(text: &str) -> String {
     let bad = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
     if text.contains(bad) { text.replace(bad, " ") } else { text.to_owned() }
-}
-
-pub(super) fn boolean(value: Value<'_>) -> Converted {
-    match &*value.trimmed() {
-        "" => Ok(None),
-        "Y" | "y" => Ok(Some(Json::Bool(true))),
-        "N" | "n" => Ok(Some(Json::Bool(false))),
-        _ => Err("must be Y or N"),
-    }
-}
-
-pub(super) fn integer(value: Value<'_>) -> Converted {
-    let text = value.trimmed();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let number: i32 = text.parse().map_err(|_| "must be a whole number")?;
-    Ok(Json::number(&number.to_string()))
-}
-
-/// Days to hold something back (hl7-api 5.3): a hundred years at most.
-pub(super) fn days(value: Value<'_>) -> Converted {
-    let text = value.trimmed();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let days: Option<u32> = text.parse().ok().filter(|days| *days <= 36_500);
-    days.map(|days| Json::number(&days.to_string())).ok_or("must be a whole number of days (0 to 36500)")
-}
-
-/// A plain number as JSON spells it, keeping the digits after the point: `+1` and `01` lose what JSON has no form for.
-pub(super) fn plain_number(text: &str) -> Option<Json> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => ("-", rest),
-        None => ("", text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
-    let numeric = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if digits.len() > 40 || !numeric(whole) || !fraction.is_none_or(|part| !part.is_empty() && numeric(part)) {
-        return None;
-    }
-    if whole.is_empty() && fraction.is_none() {
-        return None;
-    }
-    let whole = whole.trim_start_matches('0');
-    let whole = if whole.is_empty() { "0" } else { whole };
-    match fraction {
-        Some(fraction) => Json::number(&format!("{sign}{whole}.{fraction}")),
-        None => Json::number(&format!("{sign}{whole}")),
-    }
-}
-
-pub(super) fn decimal(value: Value<'_>) -> Converted {
-    let text = value.trimmed();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    plain_number(&text).map(Some).ok_or("must be a number")
 }
 
 const BAD_TIME: &str = "is not a time stamp (YYYY[MM[DD[HH[MM[SS[.SSS]]]]]][+/-ZZZZ], whole parts and a real date)";
