@@ -25,7 +25,7 @@ use crate::tls::{ClientConfig, ServerName};
 /// A longer acknowledgement is an error.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Messages whose further answers are passed over.
-const ANSWERED_MAX: usize = 16;
+const ANSWERED_MAX: usize = 1024;
 /// How long a connection that is used again for the first time is left for the receiver to close it.
 const SETTLE_WAIT: Duration = Duration::from_millis(20);
 /// How long a second answer is waited for that comes only for success or only for errors (MSH-16 `SU`, `ER`).

@@ -17,6 +17,10 @@ use super::schema::STEPS;
 use super::sqlite_write::{Batch, RowPlace};
 use super::{Entry, MessageKey, Place, Prior, Store, StoreError, place};
 
+/// The message that others repeat, by control id, digest and feed.
+pub(super) const FIRST: &str = "SELECT id, received_at, ack_code, reason, record FROM message \
+     WHERE control_id = ?1 AND digest = ?2 AND feed = ?3 AND repeat_of IS NULL ORDER BY id DESC LIMIT 1";
+
 /// Size of the write-ahead log from which the checkpointer works it off beside the writer, in bytes.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
 /// How often the checkpointer looks at the log.
@@ -216,13 +220,7 @@ impl Store for Sqlite {
 
     fn repeats(&mut self, wanted: &[MessageKey]) -> Result<HashMap<MessageKey, Prior>, StoreError> {
         let fail = |source| StoreError::Database { path: self.path.clone(), source };
-        let mut find = self
-            .connection
-            .prepare_cached(
-                "SELECT id, received_at, ack_code, reason, record FROM message \
-                 WHERE control_id = ?1 AND digest = ?2 AND feed = ?3 AND repeat_of IS NULL ORDER BY id DESC LIMIT 1",
-            )
-            .map_err(fail)?;
+        let mut find = self.connection.prepare_cached(FIRST).map_err(fail)?;
         let mut priors = HashMap::new();
         for key in wanted {
             let prior = find

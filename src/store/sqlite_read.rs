@@ -536,6 +536,8 @@ mod tests {
             let sorts = found.contains("FOR ORDER BY");
             assert!(!sorts || !matches!(scan.driver, Driver::All | Driver::Updated(..)), "{found}");
         }
+        let found = plan(super::super::sqlite::FIRST, vec![Value::Null, Value::Null, Value::Null]);
+        assert!(found.contains("USING INDEX message_first (control_id=? AND digest=?)"), "{found}");
         let found = plan(BLOB, vec![Value::Text("1".to_owned())]);
         assert!(found.contains("SEARCH u USING PRIMARY KEY (blob=?)"), "{found}");
         let found = plan(RECORDS_OF_VALUE, vec![Value::Text("1".to_owned())]);

@@ -203,6 +203,9 @@ pub struct Batch {
     utf16: Option<Utf16>,
 }
 
+/// Findings of one envelope that are told one by one.
+pub(super) const FINDINGS_MAX: usize = 20;
+
 impl Batch {
     /// Reads the envelope; `None` when the bytes do not begin with FHS or BHS. One pass.
     pub fn read(bytes: Bytes) -> Option<Batch> {
@@ -217,14 +220,18 @@ impl Batch {
         self.stretches.iter().filter(|(line, _)| *line == Line::Message).map(|(_, message)| message.clone())
     }
 
-    /// Where the envelope is not whole, or the counts of BTS-1 and FTS-1 are not what came; never content.
+    /// Where the envelope is not whole, or the counts of BTS-1 and FTS-1 are not what came; never content. Past
+    /// twenty the last one tells how many more there are.
     pub fn findings(&self) -> Vec<String> {
-        let mut findings = Vec::new();
+        let (mut findings, mut more) = (Vec::new(), 0_usize);
         self.walk(|line| {
             if let Answer::BatchEnd(_, Some(finding)) | Answer::FileEnd(_, Some(finding)) = line {
-                findings.push(finding);
+                if findings.len() < FINDINGS_MAX { findings.push(finding) } else { more += 1 }
             }
         });
+        if more > 0 {
+            findings.push(format!("and {more} more of the kind"));
+        }
         findings
     }
 
@@ -481,6 +488,8 @@ mod tests {
         assert_eq!(findings("BHS|^~\\&\nMSH|a\nBTS\n"), "");
         assert_eq!(findings("BHS|^~\\&\rMSH|a\rPID|1\rBTS|3\r"), "BTS-1 tells of 3 messages and 1 came");
         assert_eq!(findings("BHS|^~\\&\rMSH|a\r"), "the batch has no BTS");
+        let many = Batch::read(Bytes::from("BHS|^~\\&\r".repeat(5000))).unwrap().findings();
+        assert_eq!((many.len(), many[FINDINGS_MAX].as_str()), (FINDINGS_MAX + 1, "and 4980 more of the kind"));
         assert_eq!(
             findings("FHS|^~\\&\rBHS|^~\\&\rMSH|a\rBHS|^~\\&\rMSH|b\rBTS|1\rFTS|1\rPID|1\r"),
             "the batch has no BTS; FTS-1 tells of 1 batches and 2 came"
