@@ -8,6 +8,7 @@ mod certificates;
 mod convert;
 mod crash;
 mod daemon;
+mod facts;
 mod fixtures;
 mod hl7_http;
 mod http;
