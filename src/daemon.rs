@@ -3,6 +3,7 @@
 //! Stop order: accept no more, let what is framed be decided and answered, then the writers, then the rest.
 
 mod events;
+mod reload;
 mod renewal;
 
 use std::fs::{self, File, TryLockError};
@@ -19,15 +20,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use fairway_core::hl7v2::AckStyle;
-
-use crate::config::{Config, ConfiguredFeed, Environment, Listener};
+use crate::config::{Config, Environment, Listener};
 use crate::http::{Entrance, RunningEnvironment};
-use crate::intake::{Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
+use crate::intake::{Current, Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{Limits, serve};
 use crate::store::{Place, Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
 use events::connection_events;
+use reload::{Sandbox, reload, styled};
 use renewal::renew;
 
 /// Why the daemon did not start.
@@ -118,15 +118,20 @@ impl Daemon {
             });
         }
         let (mut listeners, mut renewals) = (JoinSet::new(), JoinSet::new());
+        let mut sandbox = Vec::new();
         for (environment, listener, socket) in bound {
             let address = address_of(&socket, listener.listen, &listener.name)?;
             let Some((_, queue, memory)) = queues.iter().find(|(name, ..)| *name == environment) else { continue };
             if let Some(running) = environments.iter_mut().find(|running| running.name == environment) {
                 running.listeners.push((listener.name.clone(), address));
             }
+            let feeds = Current::new(listener.feeds.clone());
+            if environment == "sandbox" {
+                sandbox.push((listener.name.clone(), feeds.clone()));
+            }
             let intake = Intake {
                 environment,
-                feeds: listener.feeds.clone(),
+                feeds,
                 queue: queue.clone(),
                 memory: memory.clone(),
                 style: listener.acknowledgement,
@@ -144,8 +149,13 @@ impl Daemon {
         }
         // The listeners and the HTTP side hold the queues now; when the last of them is done, the writers come to their end.
         let entrances = config.environments.iter().zip(queues);
-        let entrances =
+        let entrances: Vec<Entrance> =
             entrances.map(|(environment, (_, queue, memory))| entrance(environment, queue, memory)).collect();
+        let of_sandbox = entrances.iter().find(|entrance| entrance.environment == "sandbox");
+        if let (Some(folders), Some(entrance)) = (&config.folders, of_sandbox) {
+            let sandbox = Sandbox { listeners: sandbox, entrance: entrance.feeds.clone() };
+            renewals.spawn(reload(folders.clone(), sandbox, metrics.clone()));
+        }
         let (http_stop, http_stopping) = watch::channel(false);
         let mut http_task = JoinSet::new();
         let app = Arc::new(crate::http::App::new(config, &environments, entrances, metrics, ready(stores), stopping));
@@ -196,15 +206,8 @@ impl Daemon {
 
 /// What HTTP reaches of an environment: every feed that one of its listeners serves.
 fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Semaphore>) -> Entrance {
-    let mut feeds: Vec<(Arc<ConfiguredFeed>, AckStyle)> = Vec::new();
-    for listener in &environment.listeners {
-        for feed in &listener.feeds {
-            if !feeds.iter().any(|(known, _)| known.feed.name == feed.feed.name) {
-                feeds.push((feed.clone(), listener.acknowledgement));
-            }
-        }
-    }
     let frame_bytes_max = environment.listeners.iter().map(|listener| listener.frame_bytes_max).max().unwrap_or(0);
+    let feeds = Current::new(styled(environment));
     Entrance { environment: environment.name, feeds, frame_bytes_max, queue, memory }
 }
 

@@ -46,6 +46,11 @@ struct HandshakeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    result: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RenewalLabels {
     environment: String,
     listener: String,
@@ -65,6 +70,7 @@ pub struct Metrics {
     tls_expiry: Family<ListenerLabels, Gauge>,
     tls_handshake_failures: Family<HandshakeLabels, Counter>,
     tls_renewals: Family<RenewalLabels, Counter>,
+    reloads: Family<ReloadLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -112,6 +118,12 @@ impl Metrics {
             tls_expiry.clone(),
         );
         registry.register("tls_handshake_failures", "TLS handshakes that failed", tls_handshake_failures.clone());
+        let reloads = Family::<ReloadLabels, Counter>::default();
+        registry.register(
+            "reloads",
+            "Changed feeds, mappings and code sets of the sandbox that were read",
+            reloads.clone(),
+        );
         registry.register("tls_renewals", "Changed certificate files that were read", tls_renewals.clone());
         Metrics {
             registry,
@@ -125,6 +137,7 @@ impl Metrics {
             tls_expiry,
             tls_handshake_failures,
             tls_renewals,
+            reloads,
         }
     }
 
@@ -189,6 +202,11 @@ impl Metrics {
         let ListenerLabels { environment, listener } = at(environment, listener);
         let labels = HandshakeLabels { environment, listener, reason: reason.to_owned() };
         self.tls_handshake_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts changed feeds, mappings or code sets that were `taken`, or `failed`.
+    pub fn reload(&self, result: &str) {
+        self.reloads.get_or_create(&ReloadLabels { result: result.to_owned() }).inc();
     }
 
     /// Counts a changed certificate that was `taken`, or `failed`.

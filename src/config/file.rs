@@ -14,7 +14,7 @@ use fairway_core::source::{Place, Problems, Table, nearest, parse};
 use super::feed::{self, Parts};
 use super::files::Files;
 use super::organisation::{self, ConfiguredOrganisation};
-use super::{Config, ConfiguredFeed, Credential, Environment, IDENTIFIERS, Listener, library, tls};
+use super::{Config, ConfiguredFeed, Credential, Environment, Folders, IDENTIFIERS, Listener, library, tls};
 
 /// Largest frame unless a listener says otherwise, in bytes.
 const FRAME_BYTES_MAX: i64 = 128 * 1024 * 1024;
@@ -86,7 +86,23 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
     let plans = plans.into_iter().filter_map(|(name, plan)| Some((name.to_owned(), plan?))).collect();
     let feeds = feeds.into_values().flatten().collect();
     let code_sets = library.code_sets().cloned().collect();
-    Some(Config { data, http: http?, log_json, organisations, credentials, environments, plans, code_sets, feeds })
+    let folders = (files == Files::Disk).then(|| Folders {
+        config: path.to_owned(),
+        feeds: feeds_folder,
+        mappings: mappings_folder,
+    });
+    Some(Config {
+        data,
+        folders,
+        http: http?,
+        log_json,
+        organisations,
+        credentials,
+        environments,
+        plans,
+        code_sets,
+        feeds,
+    })
 }
 
 /// A local number must never lead to another organisation's patient, so systems are not shared.

@@ -28,6 +28,8 @@ pub use tls::{Tls, TlsFiles, TlsStamp};
 pub struct Config {
     /// Folder of the stores.
     pub data: PathBuf,
+    /// Where it was read from; none for the example in the binary.
+    pub folders: Option<Folders>,
     /// Where the HTTP side listens.
     pub http: SocketAddr,
     /// True for log lines as JSON.
@@ -44,6 +46,17 @@ pub struct Config {
     pub code_sets: Vec<Arc<CodeSet>>,
     /// Every feed, as the sandbox runs it.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
+}
+
+/// The files of a configuration that the sandbox takes anew when they change.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// Folder of the feeds.
+    pub feeds: PathBuf,
+    /// Folder of the mappings.
+    pub mappings: PathBuf,
 }
 
 /// User name and password of an organisation, or of one of its teams, for messages over HTTP (hl7-api 1.1).

@@ -24,7 +24,7 @@ use tokio::time::timeout_at;
 
 use super::App;
 use crate::config::{ConfiguredFeed, Credential};
-use crate::intake::{Intake, Work};
+use crate::intake::{Current, Intake, Work};
 use crate::mllp::budget::{Budget, Grant, PACE, Pace};
 use crate::mllp::listener::Handler as _;
 use crate::telemetry::Metrics;
@@ -42,8 +42,8 @@ pub(super) struct Peer(pub(super) SocketAddr);
 pub struct Entrance {
     /// `sandbox` or `production`.
     pub environment: &'static str,
-    /// Its feeds, each with how its answers look.
-    pub feeds: Vec<(Arc<ConfiguredFeed>, AckStyle)>,
+    /// Its feeds, each with how its answers look; in the sandbox they may change.
+    pub feeds: Current<Vec<(Arc<ConfiguredFeed>, AckStyle)>>,
     /// Longest message, in bytes.
     pub frame_bytes_max: usize,
     /// To the writer.
@@ -234,11 +234,12 @@ impl App {
             // Let go before the message is waited for, so that a stop need not wait for slow senders.
             let open = self.hl7.open()?;
             let entrance = open.iter().find(|entrance| entrance.environment == environment)?;
-            let feeds = entrance.feeds.iter().filter(|(feed, _)| allowed(feed, sender) && wanted(feed));
+            let all = entrance.feeds.get();
+            let feeds = all.iter().filter(|(feed, _)| allowed(feed, sender) && wanted(feed));
             let style = style.or_else(|| feeds.clone().next().map(|(_, style)| *style)).unwrap_or_default();
             Intake {
                 environment: entrance.environment,
-                feeds: feeds.map(|(feed, _)| for_sender(feed, sender, charset)).collect(),
+                feeds: Current::new(feeds.map(|(feed, _)| for_sender(feed, sender, charset)).collect()),
                 queue: entrance.queue.clone(),
                 memory: entrance.memory.clone(),
                 style,
@@ -252,7 +253,7 @@ impl App {
     fn entrance(&self, environment: &str, wanted: impl Fn(&ConfiguredFeed) -> bool) -> Result<usize, Failure> {
         let open = self.hl7.open().ok_or(Failure::Stopping)?;
         let found = open.iter().find(|entrance| entrance.environment == environment);
-        let found = found.filter(|entrance| entrance.feeds.iter().any(|(feed, _)| wanted(feed)));
+        let found = found.filter(|entrance| entrance.feeds.get().iter().any(|(feed, _)| wanted(feed)));
         found.map(|entrance| entrance.frame_bytes_max).ok_or(Failure::NoFeed)
     }
 }

@@ -3,6 +3,7 @@
 //! Everything up to the writer is pure work on the connection's task, in order of arrival; only the writer knows the
 //! store. A message is answered when it is durable, whatever became of it.
 
+mod current;
 mod writer;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::mllp::listener::{Handler, Refused};
 use crate::store::{Digest, MessageKey};
 use crate::telemetry::Metrics;
 
+pub use current::Current;
 pub use writer::{Writer, WriterGauge};
 
 /// Messages that may wait for the writer; past it senders wait (back-pressure).
@@ -267,8 +269,8 @@ pub fn action(decision: &Decision) -> String {
 pub struct Intake {
     /// Name of the environment.
     pub environment: &'static str,
-    /// The feeds of the address.
-    pub feeds: Vec<Arc<ConfiguredFeed>>,
+    /// The feeds of the address; in the sandbox they may change.
+    pub feeds: Current<Vec<Arc<ConfiguredFeed>>>,
     /// To the writer.
     pub queue: mpsc::Sender<Work>,
     /// Memory that messages under way may take, in KiB; shared by the listeners of an environment.
@@ -302,10 +304,11 @@ impl Intake {
         let received_at = arrival();
         // First come, first served, so the messages of a connection keep their order.
         let _memory = self.memory.acquire_many(weight(&bytes)).await.ok()?;
+        let feeds = self.feeds.get();
         let prepared = if bytes.len() > LARGE_BYTES {
-            tokio::task::block_in_place(|| prepare(&self.feeds, bytes, received_at))
+            tokio::task::block_in_place(|| prepare(&feeds, bytes, received_at))
         } else {
-            prepare(&self.feeds, bytes, received_at)
+            prepare(&feeds, bytes, received_at)
         };
         self.submit(prepared, peer, received_at).await
     }

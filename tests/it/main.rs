@@ -17,6 +17,7 @@ mod memory;
 mod mllp;
 mod probe;
 mod process;
+mod reload;
 mod send;
 mod show;
 mod tls;

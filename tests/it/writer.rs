@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::intake::{Intake, MEMORY_KIB, Writer};
+use fairway::intake::{Current, Intake, MEMORY_KIB, Writer};
 use fairway::mllp::listener::Handler;
 use fairway::store::{Entry, MessageFilter, MessageKey, Prior, Reader, Sqlite, Store, StoreError};
 use fairway::telemetry::Metrics;
@@ -68,7 +68,7 @@ async fn one_bad_message_never_fails_its_batch() {
     let intake = Arc::new(Intake {
         style: fairway_core::hl7v2::AckStyle::Standard,
         environment: "sandbox",
-        feeds: config.feeds.clone(),
+        feeds: Current::new(config.feeds.clone()),
         queue,
         memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
         metrics,
