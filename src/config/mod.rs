@@ -4,6 +4,7 @@
 mod feed;
 mod file;
 mod files;
+mod folders;
 mod organisation;
 mod tls;
 
@@ -21,6 +22,7 @@ use files::Files;
 use jiff::Timestamp;
 
 pub use feed::{FeedKind, Route};
+pub use folders::{Folders, FoldersStamp};
 pub use tls::{Tls, TlsFiles, TlsStamp};
 
 /// Everything the daemon is told.
@@ -46,17 +48,6 @@ pub struct Config {
     pub code_sets: Vec<Arc<CodeSet>>,
     /// Every feed, as the sandbox runs it.
     pub feeds: Vec<Arc<ConfiguredFeed>>,
-}
-
-/// The files of a configuration that the sandbox takes anew when they change.
-#[derive(Debug, Clone)]
-pub struct Folders {
-    /// The configuration file.
-    pub config: PathBuf,
-    /// Folder of the feeds.
-    pub feeds: PathBuf,
-    /// Folder of the mappings.
-    pub mappings: PathBuf,
 }
 
 /// User name and password of an organisation, or of one of its teams, for messages over HTTP (hl7-api 1.1).

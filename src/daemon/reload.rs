@@ -3,9 +3,9 @@
 //! Never takes files with a problem: the earlier ones stay, and the log says where the problem is. Production keeps what
 //! it was started with.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fairway_core::hl7v2::AckStyle;
 use tokio::task::spawn_blocking;
@@ -31,30 +31,11 @@ pub(super) struct Sandbox {
     pub(super) entrance: Styled,
 }
 
-/// What tells that files have changed: name, time and length of each.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp(Vec<(PathBuf, Option<SystemTime>, u64)>);
-
-impl Stamp {
-    fn of(folders: &Folders) -> Stamp {
-        let mut found = Vec::new();
-        for folder in [&folders.feeds, &folders.mappings, &folders.mappings.join("codes")] {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let data = entry.metadata().ok();
-                let changed = data.as_ref().and_then(|data| data.modified().ok());
-                found.push((entry.path(), changed, data.map_or(0, |data| data.len())));
-            }
-        }
-        found.sort();
-        Stamp(found)
-    }
-}
-
 /// Looks after the sandbox for as long as the daemon runs.
 pub(super) async fn reload(folders: Folders, sandbox: Sandbox, metrics: Arc<Metrics>) {
     let look = |folders: &Folders| {
         let folders = folders.clone();
-        spawn_blocking(move || Stamp::of(&folders))
+        spawn_blocking(move || folders.stamp())
     };
     let Ok(mut taken) = look(&folders).await else { return };
     let mut seen = taken.clone();
