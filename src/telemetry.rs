@@ -3,6 +3,9 @@
 use std::io::IsTerminal;
 use std::sync::atomic::AtomicU64;
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -46,6 +49,12 @@ struct HandshakeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PathLabels {
+    feed: String,
+    path: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReloadLabels {
     result: String,
 }
@@ -71,7 +80,14 @@ pub struct Metrics {
     tls_handshake_failures: Family<HandshakeLabels, Counter>,
     tls_renewals: Family<RenewalLabels, Counter>,
     reloads: Family<ReloadLabels, Counter>,
+    unread: Family<PathLabels, Counter>,
+    unmapped_codes: Family<PathLabels, Counter>,
+    /// Feeds with paths that are counted one by one.
+    paths: Mutex<HashSet<(String, String)>>,
 }
+
+/// Paths that are counted one by one; the others of a feed are counted together.
+const PATHS_MAX: usize = 2000;
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -124,6 +140,9 @@ impl Metrics {
             "Changed feeds, mappings and code sets of the sandbox that were read",
             reloads.clone(),
         );
+        let (unread, unmapped_codes) = (Family::<PathLabels, Counter>::default(), Family::default());
+        registry.register("unread_fields", "Valued fields that the mapping does not read (sandbox)", unread.clone());
+        registry.register("unmapped_codes", "Codes without a mapping (sandbox)", unmapped_codes.clone());
         registry.register("tls_renewals", "Changed certificate files that were read", tls_renewals.clone());
         Metrics {
             registry,
@@ -138,6 +157,9 @@ impl Metrics {
             tls_handshake_failures,
             tls_renewals,
             reloads,
+            unread,
+            unmapped_codes,
+            paths: Mutex::default(),
         }
     }
 
@@ -202,6 +224,25 @@ impl Metrics {
         let ListenerLabels { environment, listener } = at(environment, listener);
         let labels = HandshakeLabels { environment, listener, reason: reason.to_owned() };
         self.tls_handshake_failures.get_or_create(&labels).inc();
+    }
+
+    /// Counts a valued field of an accepted message that its mapping does not read.
+    pub fn unread(&self, feed: &str, path: &str) {
+        self.unread.get_or_create(&self.path(feed, path)).inc();
+    }
+
+    /// Counts a code that has no mapping.
+    pub fn unmapped_code(&self, feed: &str, path: &str) {
+        self.unmapped_codes.get_or_create(&self.path(feed, path)).inc();
+    }
+
+    /// The labels of a path, or of all others once there are too many.
+    fn path(&self, feed: &str, path: &str) -> PathLabels {
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = (feed.to_owned(), path.to_owned());
+        let counted = paths.contains(&own) || (paths.len() < PATHS_MAX && paths.insert(own));
+        let path = if counted { path.to_owned() } else { "other".to_owned() };
+        PathLabels { feed: feed.to_owned(), path }
     }
 
     /// Counts changed feeds, mappings or code sets that were `taken`, or `failed`.

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fairway_core::hl7v2::{Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, answers_unparsed};
-use fairway_core::mapping::translate;
+use fairway_core::mapping::{Finding, Translation, translate, unmapped};
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -68,6 +68,8 @@ pub struct Prepared {
     pub style: AckStyle,
     /// The update, or why there is none.
     pub content: Content,
+    /// Codes without a mapping and the like.
+    pub findings: Vec<Finding>,
 }
 
 /// What a message asks for, or why it cannot be asked for.
@@ -171,9 +173,10 @@ pub fn route<'f>(feeds: &'f [Arc<ConfiguredFeed>], message: &Message) -> Option<
 pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared {
     let options = feeds.first().map_or_else(ParseOptions::default, |feed| feed.parse.clone());
     let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options, now)));
-    let (message, feed, content) = worked.unwrap_or_else(|_| {
+    let (message, feed, content, findings) = worked.unwrap_or_else(|_| {
         tracing::error!(event = "intake.translation_panicked");
-        (None, None, Content::Failed("the message could not be translated; report it to the operator".to_owned()))
+        let text = "the message could not be translated; report it to the operator";
+        (None, None, Content::Failed(text.to_owned()), Vec::new())
     });
     let kind = message.as_ref().map(kind_of);
     let control_id = message.as_ref().map(|message| shortened(&message.control_id(), CONTROL_ID_CHARS_MAX));
@@ -186,6 +189,7 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
         message,
         style: AckStyle::default(),
         content,
+        findings,
     }
 }
 
@@ -194,18 +198,18 @@ fn prepare_parsed<'f>(
     raw: &Bytes,
     options: &ParseOptions,
     now: i64,
-) -> (Option<Message>, Option<&'f ConfiguredFeed>, Content) {
+) -> (Option<Message>, Option<&'f ConfiguredFeed>, Content, Vec<Finding>) {
     let message = match Message::parse(raw.clone(), options) {
         Ok(message) => message,
-        Err(error) => return (None, None, Content::Failed(error.to_string())),
+        Err(error) => return (None, None, Content::Failed(error.to_string()), Vec::new()),
     };
     if message.control_id().chars().nth(CONTROL_ID_CHARS_MAX).is_some() {
         let text = format!("MSH-10.1 (message control id) is longer than {CONTROL_ID_CHARS_MAX} characters");
-        return (Some(message), None, Content::Rejected(Refusal::new(Fault::Rule, text)));
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::Rule, text)), Vec::new());
     }
     if message.code().is_empty() {
         let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
-        return (Some(message), None, Content::Rejected(refusal));
+        return (Some(message), None, Content::Rejected(refusal), Vec::new());
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
@@ -214,21 +218,22 @@ fn prepare_parsed<'f>(
             shortened(&message.sending_application(), NAME_CHARS_MAX),
             shortened(&message.sending_facility(), NAME_CHARS_MAX)
         );
-        return (Some(message), None, Content::Rejected(Refusal::new(Fault::MessageType, text)));
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::MessageType, text)), Vec::new());
     };
     // The default character set belongs to the feed, which is known only now.
     let message = match feed.parse.default_charset == options.default_charset {
         true => message,
         false => match Message::parse(raw.clone(), &feed.parse) {
             Ok(message) => message,
-            Err(error) => return (None, Some(feed), Content::Failed(error.to_string())),
+            Err(error) => return (None, Some(feed), Content::Failed(error.to_string()), Vec::new()),
         },
     };
-    let content = match translate(&feed.feed, &message, now) {
-        Ok(translation) => Content::Update(Box::new(translation.update)),
-        Err(refusal) => Content::Rejected(refusal),
-    };
-    (Some(message), Some(feed), content)
+    match translate(&feed.feed, &message, now) {
+        Ok(Translation { update, findings }) => {
+            (Some(message), Some(feed), Content::Update(Box::new(update)), findings)
+        }
+        Err(refusal) => (Some(message), Some(feed), Content::Rejected(refusal), Vec::new()),
+    }
 }
 
 /// The message type as `ADT^A28`; `an unknown type` when it is no type of HL7's: what a sender put there by mistake may be
@@ -310,7 +315,23 @@ impl Intake {
         } else {
             prepare(&feeds, bytes, received_at)
         };
+        if self.environment == "sandbox" {
+            self.count_losses(&feeds, &prepared);
+        }
         self.submit(prepared, peer, received_at).await
+    }
+
+    /// Counts what an accepted message holds and its mapping does not use: where a feed is being built, somebody looks.
+    fn count_losses(&self, feeds: &[Arc<ConfiguredFeed>], prepared: &Prepared) {
+        let (Content::Update(_), Some(message)) = (&prepared.content, &prepared.message) else { return };
+        let Some(feed) = feeds.iter().find(|feed| feed.feed.name == prepared.feed) else { return };
+        for path in unmapped(&feed.feed.plan, message) {
+            self.metrics.unread(&prepared.feed, &path);
+        }
+        for finding in &prepared.findings {
+            let path = finding.path.rsplit(": ").next().unwrap_or_default();
+            self.metrics.unmapped_code(&prepared.feed, path);
+        }
     }
 
     /// Every message of a batch on its own, in order, and one answer for all of them.
@@ -402,6 +423,7 @@ impl Handler for Intake {
             message: None,
             style: self.style,
             content,
+            findings: Vec::new(),
         };
         self.submit(prepared, peer, arrival()).await
     }

@@ -42,11 +42,14 @@ fn a_changed_mapping_is_taken_and_a_faulty_one_is_not() {
     let mut sender = Sender::connect(process.pas).unwrap();
     let mut send = |id: &str| {
         let message = format!(
-            "MSH|^~\\&|PAS|RTST|F|P|20260102101112||ADT^A28|{id}|P|2.4\rPID|||9990000018^^^NHS^NH||Doe^Ann||19700101|F\r"
+            "MSH|^~\\&|PAS|RTST|F|P|20260102101112||ADT^A28|{id}|P|2.4\rPID|||9990000018^^^NHS^NH||Doe^Ann||19700101|?||x\r"
         );
         sender.send(message.as_bytes()).unwrap()
     };
     assert_eq!(code_of(&send("R1")), "AA");
+    // What the mapping does not use is counted.
+    wait_for(&process, "fairway_unread_fields_total{feed=\"demographics\",path=\"PID-10\"} 1");
+    wait_for(&process, "fairway_unmapped_codes_total{feed=\"demographics\",path=\"PID-8.1\"} 1");
     let file = own.join("demographics.toml");
     let before = std::fs::read_to_string(&file).unwrap();
     let check = "checks  = [\n";
