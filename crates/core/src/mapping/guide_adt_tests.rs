@@ -2,36 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
-
 use bytes::Bytes;
 
+use super::guide_tests::GUIDE;
 use super::*;
 use crate::fhir::{self, Json};
 use crate::hl7v2::{Message, ParseOptions, Zone};
-use crate::source::{Problems, Source};
-
-static GUIDE: LazyLock<Plan> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
-    let read = |folder: &Path, extension: &str| -> Vec<(String, Arc<Source>)> {
-        let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.retain(|file| file.extension().is_some_and(|found| found == extension));
-        files.sort();
-        let source = |file: &std::path::PathBuf| {
-            let name = file.file_name().unwrap().to_str().unwrap().to_owned();
-            (name.clone(), Arc::new(Source { name, text: std::fs::read_to_string(file).unwrap() }))
-        };
-        files.iter().map(source).collect()
-    };
-    let mut problems = Problems::default();
-    let mut files = read(&folder, "toml");
-    files.retain(|(name, _)| name != "identifiers.toml");
-    let library = Library::new(files, read(&folder.join("codes"), "csv"), &mut problems);
-    let plan = compile(&library, "v2-to-fhir", &mut problems);
-    assert_eq!(problems.into_vec(), []);
-    plan.unwrap()
-});
 
 fn message(event: &str, country: &str, segments: &str) -> Message {
     let head = format!("MSH|^~\\&|PAS|RXX|F|P|20260102||{event}|1|P|2.5|||||{country}\r");

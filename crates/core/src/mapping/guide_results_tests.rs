@@ -2,34 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
-
+use super::guide_tests::GUIDE;
 use super::*;
 use crate::fhir::{self, Json};
 use crate::hl7v2::{Message, ParseOptions, Zone};
-use crate::source::{Problems, Source};
-
-static PLAN: LazyLock<Plan> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../mappings");
-    let read = |folder: &Path, ending: &str| -> Vec<(String, Arc<Source>)> {
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files
-            .filter(|path| path.extension().is_some_and(|found| found == ending))
-            .map(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                (name.clone(), Arc::new(Source { name, text: std::fs::read_to_string(path).unwrap() }))
-            })
-            .filter(|(name, _)| name != "identifiers.toml")
-            .collect()
-    };
-    let mut problems = Problems::default();
-    let library = Library::new(read(&folder, "toml"), read(&folder.join("codes"), "csv"), &mut problems);
-    let plan = compile(&library, "v2-to-fhir", &mut problems);
-    let found: Vec<String> = problems.into_vec().iter().map(ToString::to_string).collect();
-    assert!(found.is_empty(), "{found:#?}");
-    plan.unwrap()
-});
 
 /// What a message of these segments becomes.
 struct Made(Bundled);
@@ -37,7 +13,7 @@ struct Made(Bundled);
 fn made(event: &str, segments: &str) -> Made {
     let text = format!("MSH|^~\\&|LAB|RXX|Y|Z|20240703120000||{event}|1|P|2.5\r{segments}");
     let message = Message::parse(text.replace('\n', "\r").into(), &ParseOptions::default()).unwrap();
-    let made = resources(&PLAN, &message, &Zone::named("Europe/London").unwrap()).unwrap();
+    let made = resources(&GUIDE, &message, &Zone::named("Europe/London").unwrap()).unwrap();
     for resource in &made.resources {
         assert!(fhir::check(resource).is_empty(), "{resource}");
     }

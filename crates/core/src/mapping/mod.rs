@@ -21,6 +21,8 @@ mod guide_order_tests;
 #[cfg(test)]
 mod guide_results_tests;
 #[cfg(test)]
+mod guide_tests;
+#[cfg(test)]
 mod tests;
 
 pub use codes::{CodeSet, Entry};
