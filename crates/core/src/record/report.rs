@@ -3,6 +3,8 @@
 //! A correction seldom repeats all of a panel, and messages come late. So what each message said is kept while any of it
 //! counts, and the report is worked out anew from it: the order of arrival does not matter.
 
+use std::collections::{HashMap, HashSet};
+
 use fairway_care::Label;
 
 use super::EventItem;
@@ -128,17 +130,25 @@ pub(super) fn still_counting(items: &[EventItem]) -> Vec<EventItem> {
 /// Pieces of an element, each with the part that it is from.
 type Pieces<'a> = Vec<(usize, &'a Json)>;
 
-/// What the parts, oldest first, add up to in the elements that they add to.
+/// What the parts, oldest first, add up to in the elements that they add to. Linear in the number of items.
 fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     let lists = LISTS.iter().map(|name| {
         let mut pieces: Pieces<'_> = Vec::new();
+        // Where each item stands, by what it is, and by what it is called.
+        let (mut alike, mut named): (HashMap<String, usize>, HashMap<&str, usize>) = (HashMap::new(), HashMap::new());
         for (index, part) in parts.iter().enumerate() {
             for item in part.resource.get(name).and_then(Json::as_array).unwrap_or_default() {
-                let same = |(of, held): &(usize, &Json)| *held == item || (*of < index && is_newer_of(held, item));
-                match pieces.iter().position(same) {
+                let name = name_of(item);
+                let older = name.and_then(|name| named.get(name)).copied().filter(|place| pieces[*place].0 < index);
+                let text = item.to_string();
+                let place = alike.get(&text).copied().or(older);
+                match place {
                     Some(place) => pieces[place] = (index, item),
                     None => pieces.push((index, item)),
                 }
+                let place = place.unwrap_or(pieces.len() - 1);
+                alike.insert(text, place);
+                named.extend(name.map(|name| (name, place)));
             }
         }
         (*name, pieces)
@@ -150,15 +160,12 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     lists.chain(texts).collect()
 }
 
-/// Whether two items are one thing told twice: an extension of one URL, or a document of one test, else of one title.
-fn is_newer_of(held: &Json, item: &Json) -> bool {
-    let same = |name: &str| held.str_at(name).is_some_and(|value| item.str_at(name) == Some(value));
+/// What an item is called: an extension by its URL, a document by its test, else by its title. Of two items of one name the
+/// newer one counts.
+fn name_of(item: &Json) -> Option<&str> {
     // A document's own `url` is its content.
-    match held.str_at("id").or(item.str_at("id")) {
-        Some(_) => same("id"),
-        None if held.get("contentType").is_some() => same("title"),
-        None => same("url") || same("title"),
-    }
+    let names: &[&str] = if item.get("contentType").is_some() { &["id", "title"] } else { &["id", "url", "title"] };
+    names.iter().find_map(|name| item.str_at(name))
 }
 
 /// What two segments of one message say of a report: items of both, and lines of both.
@@ -167,11 +174,9 @@ pub(super) fn join(first: &Json, second: Json) -> Json {
     let Json::Object(object) = &mut both else { return both };
     for name in LISTS {
         let mut items = first.get(name).and_then(Json::as_array).unwrap_or_default().to_vec();
-        let more = object.get(name).and_then(Json::as_array).unwrap_or_default().to_vec();
-        items.extend(
-            more.into_iter()
-                .filter(|item| !first.get(name).and_then(Json::as_array).unwrap_or_default().contains(item)),
-        );
+        let known: HashSet<String> = items.iter().map(ToString::to_string).collect();
+        let more = object.get(name).and_then(Json::as_array).unwrap_or_default();
+        items.extend(more.iter().filter(|item| !known.contains(&item.to_string())).cloned());
         if !items.is_empty() {
             object.insert(name, Json::Array(items));
         }

@@ -27,6 +27,7 @@ pub fn decide(view: &View, update: &RecordUpdate, control_id: &str) -> Decision 
         places: HashMap::new(),
         touched: BTreeMap::new(),
         notes: Vec::new(),
+        deletions: HashMap::new(),
     };
     match draft.run(control_id) {
         Err(refusal) => Decision::refuse(refusal),
@@ -50,6 +51,8 @@ struct Draft<'a> {
     /// Heads that only move on in time.
     touched: BTreeMap<ResourceId, Arc<PointHead>>,
     notes: Vec<ChangeNote>,
+    /// When each group of the message was last deleted before it.
+    deletions: HashMap<String, Option<i64>>,
 }
 
 impl Draft<'_> {

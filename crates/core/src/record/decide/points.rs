@@ -54,6 +54,21 @@ impl Draft<'_> {
         members.into_iter().filter_map(|id| own(self.current(id)?, record).transpose()).collect()
     }
 
+    /// When the group of a change was last deleted; looked up once for each group of a message.
+    ///
+    /// # Errors
+    /// When the group holds something of another patient.
+    fn group_deleted_at(&mut self, change: &Change, record: ResourceId) -> Result<Option<i64>, Refusal> {
+        let Some(group) = &change.group else { return Ok(None) };
+        if let Some(known) = self.deletions.get(group) {
+            return Ok(*known);
+        }
+        let members = self.group(change, record)?;
+        let deleted = members.iter().filter_map(|member| report::deleted_at(&member.items)).max();
+        self.deletions.insert(group.clone(), deleted);
+        Ok(deleted)
+    }
+
     /// A deletion of what is deleted already: from now on nothing older than this one brings it back.
     fn delete_again(&mut self, head: &Arc<PointHead>) {
         let head = PointHead { entered_at: head.entered_at.max(self.update.sent_at), ..(**head).clone() };
@@ -67,12 +82,7 @@ impl Draft<'_> {
             None => None,
         };
         // What came before its order was deleted is gone with it, whenever it comes.
-        let group = self.group(change, record)?;
-        if group
-            .iter()
-            .filter_map(|member| report::deleted_at(&member.items))
-            .any(|deleted| deleted > self.update.sent_at)
-        {
+        if self.group_deleted_at(change, record)?.is_some_and(|deleted| deleted > self.update.sent_at) {
             self.note(change.resource_type, change.id, 0, ChangeKind::Older);
             return Ok(());
         }
