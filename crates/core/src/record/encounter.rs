@@ -30,7 +30,10 @@ pub struct EventItem {
     /// The event was cancelled. It says nothing of the stay any more, but keeps an older message from bringing it back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cancelled: bool,
-    /// The Encounter as this event alone describes it; null when cancelled.
+    /// MSH-7 of the message that told what a cancelled event still tells, µs since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<i64>,
+    /// The Encounter as this event alone describes it; of a cancelled one at most the admission time that it told.
     pub resource: Json,
 }
 
@@ -41,6 +44,7 @@ pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) 
         // What a transfer or discharge told of the admission is not taken back with it.
         let told = item.resource.at("period.start").filter(|_| !begins_stay(&item.kind)).cloned();
         let told = told.map(|start| Json::object([("period", Json::object([("start", start)]))]));
+        item.told_at = told.is_some().then_some(item.entered_at);
         (item.cancelled, item.entered_at, item.resource) = (true, entered_at, told.unwrap_or(Json::Null));
     }
     if is_cancelled(items) {
@@ -172,7 +176,8 @@ fn reopen(object: &mut Object, start: Option<&str>, moved: bool) {
                 tell(last);
             }
         }
-        _ => drop(object.remove("location")),
+        // What the transfers told goes with them.
+        _ => ["location", "serviceType", "participant"].iter().for_each(|name| drop(object.remove(name))),
     }
 }
 
@@ -191,7 +196,10 @@ impl<'a> Times<'a> {
         let standing = || items.iter().filter(|item| !item.cancelled);
         let newest = |times: &mut dyn Iterator<Item = (i64, &'a str)>| times.max_by_key(|(entered_at, _)| *entered_at);
         let of = |kind: &str| standing().rfind(|item| item.kind == kind);
-        let starts = items.iter().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.start")?)));
+        let told = |item: &'a EventItem| {
+            Some((item.told_at.unwrap_or(item.entered_at), item.resource.str_at("period.start")?))
+        };
+        let starts = items.iter().filter_map(told);
         let ends = standing().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.end")?)));
         let start = newest(&mut { starts }).map(|(_, start)| start);
         let discharge = of("DISCHARGE");

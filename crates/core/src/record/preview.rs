@@ -30,6 +30,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
         if let Some(item) = &change.item {
             let event = EventItem {
                 cancelled: false,
+                told_at: None,
                 kind: item.kind.to_string(),
                 at: item.at,
                 when: item.when.clone(),

@@ -25,9 +25,10 @@ const PART: &str = "REPORT";
 const DELETED: &str = "DELETED";
 
 /// What one message says of a report.
-pub(super) fn part(entered_at: i64, label: Option<Label>, resource: Json) -> EventItem {
+pub(super) fn part(entered_at: i64, label: Option<Label>, mut resource: Json) -> EventItem {
+    number_documents(&mut resource);
     let (kind, when, cancelled) = (PART.to_owned(), String::new(), false);
-    EventItem { kind, at: entered_at, when, entered_at, label, cancelled, resource }
+    EventItem { kind, at: entered_at, when, entered_at, label, cancelled, told_at: None, resource }
 }
 
 /// When the group of a data point was last deleted, as far as this one knows.
@@ -46,6 +47,7 @@ pub(super) fn without(items: &[EventItem], deleted: i64) -> Vec<EventItem> {
         entered_at: last,
         label: None,
         cancelled: true,
+        told_at: None,
         resource,
     };
     let kept = items.iter().filter(|item| item.kind != DELETED && item.entered_at > deleted).cloned();
@@ -134,22 +136,9 @@ type Pieces<'a> = Vec<(usize, &'a Json)>;
 fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     let lists = LISTS.iter().map(|name| {
         let mut pieces: Pieces<'_> = Vec::new();
-        // Where each item stands, by what it is, and by what it is called.
-        let (mut alike, mut named): (HashMap<String, usize>, HashMap<&str, usize>) = (HashMap::new(), HashMap::new());
         for (index, part) in parts.iter().enumerate() {
-            for item in part.resource.get(name).and_then(Json::as_array).unwrap_or_default() {
-                let name = name_of(item);
-                let older = name.and_then(|name| named.get(name)).copied().filter(|place| pieces[*place].0 < index);
-                let text = item.to_string();
-                let place = alike.get(&text).copied().or(older);
-                match place {
-                    Some(place) => pieces[place] = (index, item),
-                    None => pieces.push((index, item)),
-                }
-                let place = place.unwrap_or(pieces.len() - 1);
-                alike.insert(text, place);
-                named.extend(name.map(|name| (name, place)));
-            }
+            let items = part.resource.get(name).and_then(Json::as_array).unwrap_or_default();
+            pieces = renewed(pieces, index, items);
         }
         (*name, pieces)
     });
@@ -160,12 +149,62 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     lists.chain(texts).collect()
 }
 
+/// The pieces of an element with those of a newer part: what it calls by name takes the place of all of that name.
+fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> {
+    let mut named: HashMap<&str, Vec<&Json>> = HashMap::new();
+    for item in items {
+        if let Some(name) = name_of(item) {
+            named.entry(name).or_default().push(item);
+        }
+    }
+    let (mut pieces, mut placed, mut alike): (Pieces<'a>, HashSet<&str>, HashSet<String>) = Default::default();
+    for (of, piece) in held {
+        match name_of(piece).and_then(|name| Some((name, named.get(name)?))) {
+            None => {
+                alike.insert(piece.to_string());
+                pieces.push((of, piece));
+            }
+            Some((name, new)) => {
+                if placed.insert(name) {
+                    pieces.extend(new.iter().map(|item| (index, *item)));
+                }
+            }
+        }
+    }
+    for item in items {
+        let stands = name_of(item).map_or_else(|| !alike.insert(item.to_string()), |name| placed.contains(name));
+        if !stands {
+            pieces.push((index, item));
+        }
+    }
+    pieces
+}
+
 /// What an item is called: an extension by its URL, a document by its test, else by its title. Of two items of one name the
 /// newer one counts.
 fn name_of(item: &Json) -> Option<&str> {
     // A document's own `url` is its content.
     let names: &[&str] = if item.get("contentType").is_some() { &["id", "title"] } else { &["id", "url", "title"] };
-    names.iter().find_map(|name| item.str_at(name))
+    let name = names.iter().find_map(|name| item.str_at(name))?;
+    // The second document of one test has the id of the first with a number.
+    Some(if item.get("id").is_some() { name.split_once('.').map_or(name, |(name, _)| name) } else { name })
+}
+
+/// Gives each document an element id of its own, as FHIR asks: those of one test are numbered.
+fn number_documents(report: &mut Json) {
+    let Json::Object(object) = report else { return };
+    let Some(Json::Array(forms)) = object.get_mut("presentedForm") else { return };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for form in forms {
+        let Some(name) = form.str_at("id").map(|id| id.split_once('.').map_or(id, |(name, _)| name).to_owned()) else {
+            continue;
+        };
+        let number = seen.entry(name.clone()).or_default();
+        *number += 1;
+        if let (Json::Object(form), 2..) = (form, *number) {
+            form.insert("id", Json::string(format!("{name}.{number}")));
+        }
+    }
 }
 
 /// What two segments of one message say of a report: items of both, and lines of both.
@@ -189,5 +228,6 @@ pub(super) fn join(first: &Json, second: Json) -> Json {
         };
         object.insert(name, Json::String(lines));
     }
+    number_documents(&mut both);
     both
 }

@@ -105,6 +105,7 @@ fn an_encounter_has_the_most_guarded_label_of_its_events() {
         entered_at: at,
         label,
         cancelled: false,
+        told_at: None,
         resource: Json::Null,
     };
     let admit = event("ADMIT", 1, Some(Label::SexualHealth));

@@ -140,7 +140,14 @@ pub(in crate::mapping) fn pointer(value: Value<'_>, title: Option<Json>) -> Opti
     if pointer.is_empty() {
         return None;
     }
-    let url = pointer.replace(|c: char| c.is_whitespace() || c.is_control(), "%20");
+    let mut url = pointer.replace(|c: char| c.is_whitespace() || c.is_control(), "%20");
+    // What leads to no document (`javascript:`, `data:`) must be no link that anybody follows.
+    if let Some((scheme, rest)) = url.split_once(':')
+        && !matches!(scheme.to_lowercase().as_str(), "http" | "https" | "ftp" | "ftps" | "sftp" | "urn" | "file")
+        && scheme.len() > 1
+    {
+        url = format!("{scheme}%3A{rest}");
+    }
     let content_type = media_type(&value.component(3).trimmed(), &value.component(4).trimmed());
     let mut members = Vec::with_capacity(3);
     members.extend(content_type.map(|name| ("contentType", Json::String(name.into_owned()))));

@@ -59,7 +59,8 @@ impl<'m> Run<'_, 'm> {
     fn change(&mut self, write: &WritePlan, sent_at: i64, scope: &Scope<'m>) -> Result<Change, Refusal> {
         let (parts, mut key) = self.key(&write.key, scope)?;
         if let Some(apart) = &write.apart {
-            key = format!("{apart}{KEY_SEPARATOR}{key}");
+            // No part of a key holds it, so the two never run into each other.
+            key = format!("{apart}\u{1e}{key}");
         }
         let organisation = self.organisation;
         let id = ResourceId::of_point(organisation, write.resource, &key);

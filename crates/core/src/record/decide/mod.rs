@@ -204,10 +204,15 @@ impl Draft<'_> {
             None => link_team(creating, &current).into_iter().collect(),
         };
         // Asking again for a team the patient is in holds against an older removal.
-        for alias in update.teams.iter().flat_map(|request| &request.add) {
+        let asked: Vec<&String> = match &update.teams {
+            Some(request) => request.add.iter().collect(),
+            None => vec![&update.creating_team],
+        };
+        for alias in asked {
             if let Some(head) = self.view.membership(record, organisation, alias)
                 && head.entered_at < update.sent_at
                 && !changes.iter().any(|change| change.membership.team == *alias)
+                && team::membership(alias, &head.body).active
             {
                 let head = PointHead { entered_at: update.sent_at, ..(**head).clone() };
                 self.touched.insert(head.id, Arc::new(head));

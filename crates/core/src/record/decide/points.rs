@@ -209,6 +209,7 @@ impl Draft<'_> {
             entered_at: sent_at,
             label: change.label,
             cancelled: false,
+            told_at: None,
             resource: body.clone(),
         };
         match (change.policy, same) {
