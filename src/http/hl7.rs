@@ -331,6 +331,12 @@ async fn enveloped(
     }
 }
 
+/// A message out of an envelope is text, and so UTF-8 whatever its MSH-18 says: a byte order mark keeps that with it.
+fn marked(message: String) -> Bytes {
+    let plain = message.is_ascii() || !message.starts_with("MSH");
+    if plain { Bytes::from(message) } else { Bytes::from(format!("\u{feff}{message}")) }
+}
+
 async fn enveloped_or_why(
     app: &App,
     environment: &str,
@@ -360,7 +366,7 @@ async fn enveloped_or_why(
     if call.message.len() > most {
         return Err(fault(format!("the message is longer than this address takes ({most} bytes)"), version));
     }
-    let message = (Bytes::from(call.message), peer);
+    let message = (marked(call.message), peer);
     let answers = app.take(environment, sender, wanted, (Some(AckStyle::Plain), None), message).await;
     drop(grant);
     let answers = answers.ok_or(Failure::Stopping)?;

@@ -241,6 +241,18 @@ fn character_sets_are_taken_from_the_request_and_told_in_the_answer() {
     let (_, head, body) = post("application/hl7-v2; charset=\"ISO-8859-2\"", &latin(&labelled));
     assert!(family(&process, &nhs).contains("\u{a3}ukasz"));
     assert!(head.contains("application/hl7-v2; charset=utf-8") && body.ends_with(b"|2.4||||||8859/1\rMSA|AA|C2\r"));
+    // Out of an envelope comes text, whatever MSH-18 says of it.
+    for (n, set, name) in
+        [(4, "8859/2", "\u{17b}ak"), (5, "8859/5", "\u{420}\u{43e}\u{43c}\u{430}\u{43d}"), (6, "8859/15", "\u{e9}lan")]
+    {
+        let (nhs, pid) = person(n, name);
+        let labelled = message(&format!("S{n}"), "ADT^A28", &pid).replace("|2.4\r", &format!("|2.4||||||{set}\r"));
+        let headers = [("Content-Type", "text/xml; charset=utf-8")];
+        let (status, _, body) =
+            request(&process, "POST /sandbox/services/hl7", &headers, envelope(&labelled).as_bytes());
+        assert_eq!(status, 200, "{body}");
+        assert!(family(&process, &nhs).contains(name), "{set}: {}", family(&process, &nhs));
+    }
     // An answer that is not UTF-8 is not said to be.
     let (_, pid) = person(3, "Smith");
     let zoe = message("C3", "ADT^A28", &pid).replace("|PAS|", "|Zo\u{eb}|").replace("|2.4\r", "|2.4||||||8859/1\r");

@@ -126,7 +126,9 @@ impl<'m> Node<'m> {
 
     /// The data type as the standard calls it: the table tells the many CM of old versions apart, as in `CM_MSG`.
     pub(super) fn type_name(&self) -> &str {
-        self.data_type.split('_').next().unwrap_or_default()
+        let name = self.data_type.split('_').next().unwrap_or_default();
+        // OBX-2 may hold anything.
+        if name.len() <= 8 && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) { name } else { "?" }
     }
 
     /// What the value says in plain words: the meaning of a code, a time as people write it.

@@ -132,7 +132,9 @@ impl MessageIndex {
         };
         // Where the text switches from set to set, its bytes are of several, and the labels are believed.
         let switches = |letter| memchr::memmem::find(&bytes, &[separators.escape, letter]).is_some();
-        let charset = match utf16.is_some() {
+        // A byte order mark is no chance: what begins with one is UTF-8, whatever it is labelled.
+        let marked = warnings.iter().any(|warning| warning.code == WarningCode::ByteOrderMark);
+        let charset = match utf16.is_some() || marked {
             true => Charset::Utf8,
             false if !switchable.is_empty() && (switches(b'C') || switches(b'M')) => charset,
             false => settled(charset, &bytes, &mut warnings),

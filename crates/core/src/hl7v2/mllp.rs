@@ -220,13 +220,16 @@ impl Decoder {
                 Some(_) => Mark::Data,
             };
         }
-        // A text may hold a VT as data. One that MSH and a delimiter follow is a new start, wherever the frame before it
-        // broke off: to read on would file one message under the header of another.
+        // A text may hold a VT as data, and `MSH` behind it may be a word: a soft line break before `MSH-2 lost`. A header
+        // is a new start, wherever the frame before it broke off: to read on would file one message under another's header.
         let start = next.get(..4).unwrap_or(next);
         let letters = start.get(..3).unwrap_or(start);
         match (b"MSH".starts_with(letters), start.get(3)) {
             (false, _) => Mark::Data,
-            (true, Some(delimiter)) if delimiter.is_ascii_punctuation() => Mark::Restart,
+            (true, Some(&delimiter)) if delimiter == b'|' || own_delimiter(buffer) == Some(delimiter) => Mark::Restart,
+            (true, Some(&delimiter)) if delimiter.is_ascii_punctuation() => {
+                encoding_characters(next.get(4..).unwrap_or_default(), delimiter)
+            }
             (true, Some(_)) => Mark::Data,
             (true, None) => Mark::Undecided,
         }
@@ -255,6 +258,23 @@ impl Decoder {
             true => Err(DecodeError::TooLarge { limit: self.frame_bytes_max }),
             false => Ok(()),
         }
+    }
+}
+
+/// The delimiter that the frame at the start of the buffer declares.
+fn own_delimiter(buffer: &[u8]) -> Option<u8> {
+    let header = buffer.trim_ascii_start().strip_prefix(b"MSH")?;
+    header.first().copied().filter(u8::is_ascii_punctuation)
+}
+
+/// Whether what follows `MSH` and an unusual delimiter is MSH-2: two to six delimiters, and the first one again.
+fn encoding_characters(rest: &[u8], delimiter: u8) -> Mark {
+    let length = rest.iter().take(7).take_while(|&&byte| byte != delimiter && byte.is_ascii_punctuation()).count();
+    match rest.get(length) {
+        Some(&byte) if byte == delimiter && (2..=6).contains(&length) => Mark::Restart,
+        Some(_) => Mark::Data,
+        None if length < 7 => Mark::Undecided,
+        None => Mark::Data,
     }
 }
 

@@ -213,3 +213,27 @@ proptest! {
         prop_assert_eq!(run(LIMIT, &stream, &pieces), (expected, None));
     }
 }
+
+#[test]
+fn a_soft_line_break_before_a_word_is_text() {
+    for text in ["MSH-2 lost\x0BMSH-6 lost", "raised\x0BMSH, LH and FSH", "\x0BMSH: normal", "a\x0BMSH-", "a\x0BMSH#1"]
+    {
+        let stream = format!("\x0BMSH|^~\\&|A\rOBX|1|TX|R||{text}\r\x1C\r");
+        for split in 0..stream.len() {
+            let mut decoder = Decoder::new(1000);
+            let mut buffer = BytesMut::from(&stream.as_bytes()[..split]);
+            let mut events = Vec::new();
+            for rest in [&b""[..], &stream.as_bytes()[split..]] {
+                buffer.extend_from_slice(rest);
+                while let Some(event) = decoder.decode(&mut buffer).unwrap() {
+                    events.push(event);
+                }
+            }
+            assert!(matches!(&events[..], [Event::Frame { .. }]), "{text} {split}: {events:?}");
+        }
+    }
+    // A whole header is a new start, also with delimiters of its own.
+    let mut buffer = BytesMut::from(&b"\x0BMSH|^~\\&|A\rOBX|1\x0BMSH#:*!@#B\r\x1C\r"[..]);
+    let mut decoder = Decoder::new(1000);
+    assert!(matches!(decoder.decode(&mut buffer), Ok(Some(Event::Restarted { .. }))));
+}
