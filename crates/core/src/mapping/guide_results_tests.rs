@@ -299,6 +299,11 @@ fn a_document_has_its_status_kind_people_and_relation() {
     let obsolete = document("MDM^T04", &txa.replace("|AV", "|OB"), "");
     assert_eq!(obsolete.one("DocumentReference").str_at("status"), Some("superseded"));
     assert!(at(obsolete.one("DocumentReference"), "_status").contains("\"OB\""));
+    // A covering text beside a file is a content of its own.
+    let both =
+        document("MDM^T02", txa, "OBX|1|TX|L^Note^L||one||||||F\nOBX|2|ED|L^Letter^L||^TEXT^PLAIN^A^two||||||F\n");
+    assert_eq!(both.0.blobs.iter().map(|blob| blob.bytes.clone()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(at(both.one("DocumentReference"), "content").matches("Binary/").count(), 2);
     let two = document("MDM^T02", txa, "OBX|1|TX|L||one||||||F\nTXA|2|PN||||||||||D3\nOBX|1|TX|L||two||||||F\n");
     assert_eq!(two.all("DocumentReference").len(), 2);
     assert_eq!(two.0.blobs.len(), 2);

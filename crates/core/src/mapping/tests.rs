@@ -394,6 +394,11 @@ fn what_makes_no_sense_is_told() {
             "no write of this message makes Observation with the key OBX-3.2 (hint: its keys are: OBX-3.1)",
         ),
         (
+            report.to_owned(),
+            rows(r#"{ to = "category.text", value = "one" }, { to = "category", from = "OBR-24", as = "coded" }"#),
+            "`category` is filled whole here, which replaces what line 8 puts into it (hint: fill each item with `to = \"category\"` and `rows`)",
+        ),
+        (
             format!("{report}, {}", write("")),
             rows(r#"{ to = "result", refer = "Patient", key = "OBX-3.1" }"#),
             "this element cannot refer to a Patient (hint: it refers to: Observation)",

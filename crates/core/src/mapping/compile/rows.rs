@@ -63,6 +63,7 @@ impl Compiler<'_> {
                 later[0].path = same.path.clone();
             }
         }
+        self.filled_in_vain(&rows);
         self.blocks.push(rows);
         let block = self.blocks.len() - 1;
         self.components.insert(block, own);

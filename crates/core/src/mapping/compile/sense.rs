@@ -3,7 +3,7 @@
 
 use super::Compiler;
 use crate::hl7v2::{self, SegmentName};
-use crate::mapping::plan::{Condition, KeyPart, MakePlan, Op, Work};
+use crate::mapping::plan::{Condition, KeyPart, MakePlan, Op, Row, Work};
 use crate::source::{self, Place};
 
 /// The kinds of events that an Encounter is made of (hl7-api 3.1).
@@ -63,6 +63,23 @@ impl Compiler<'_> {
             .any(|(index, one)| conditions.iter().enumerate().any(|(at, other)| at != index && contradict(one, other)));
         if never {
             self.problems.hint(place, "these conditions exclude each other, so this is never reached", "take one away");
+        }
+    }
+
+    /// Reports rows for all items of a repeating element behind rows for parts of its first item, which they replace.
+    pub(super) fn filled_in_vain(&mut self, rows: &[Row]) {
+        for (index, row) in rows.iter().enumerate() {
+            let [whole] = &*row.path else { continue };
+            let lost = rows.iter().take(index).find(|earlier| {
+                earlier.path.len() > 1 && earlier.path.first().is_some_and(|step| step.many && step.name == whole.name)
+            });
+            if let (true, None, Some(lost)) = (whole.many, whole.index, lost) {
+                let (line, _) = lost.place.line_and_column();
+                let message =
+                    format!("`{}` is filled whole here, which replaces what line {line} puts into it", whole.name);
+                let hint = format!("fill each item with `to = \"{}\"` and `rows`", whole.name);
+                self.problems.hint(&row.place, message, hint);
+            }
         }
     }
 
