@@ -149,7 +149,8 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     lists.chain(texts).collect()
 }
 
-/// The pieces of an element with those of a newer part: what it calls by name takes the place of all of that name.
+/// The pieces of an element with those of a newer part: what it calls by name takes the place of all of that name, and what
+/// it says again is its own, so that it stands when the older part is deleted.
 fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> {
     let mut named: HashMap<&str, Vec<&Json>> = HashMap::new();
     for item in items {
@@ -157,12 +158,14 @@ fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> 
             named.entry(name).or_default().push(item);
         }
     }
+    let again: HashSet<String> = items.iter().filter(|item| name_of(item).is_none()).map(ToString::to_string).collect();
     let (mut pieces, mut placed, mut alike): (Pieces<'a>, HashSet<&str>, HashSet<String>) = Default::default();
     for (of, piece) in held {
         match name_of(piece).and_then(|name| Some((name, named.get(name)?))) {
             None => {
-                alike.insert(piece.to_string());
-                pieces.push((of, piece));
+                let text = piece.to_string();
+                pieces.push((if again.contains(&text) { index } else { of }, piece));
+                alike.insert(text);
             }
             Some((name, new)) => {
                 if placed.insert(name) {
