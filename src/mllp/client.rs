@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut, buf};
 use fairway_core::hl7v2::mllp::{CR, Decoder, Event, FS, VT};
-use fairway_core::hl7v2::{Message, ParseOptions, unescape};
+use fairway_core::hl7v2::{Charset, Message, ParseOptions, Separators, unescape};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -60,16 +60,60 @@ pub struct Client {
     buffer: BytesMut,
     /// Whether a message was sent over it.
     used: bool,
-    /// Control ids of the last messages that were answered.
-    answered: VecDeque<Vec<u8>>,
+    /// Of the last messages that were answered.
+    answered: VecDeque<Names>,
     timeout: Duration,
+}
+
+/// How MSA-2 may name a message: by its control id as it was sent, by the first component of that, by each unescaped.
+#[derive(Debug, Clone)]
+struct Names(Vec<String>);
+
+impl Names {
+    /// Of a message, from MSH-10.
+    fn of(message: &[u8]) -> Names {
+        let id = field(message, b"MSH", 9).unwrap_or_default();
+        let component = message.trim_ascii_start().get(4);
+        let first = id.split(|byte| Some(byte) == component).next().filter(|first| !first.is_empty());
+        Names::either(&[Some(id), first], message)
+    }
+
+    /// What an answer calls the message that it answers.
+    fn told(answered: &[u8], answer: &[u8]) -> Names {
+        Names::either(&[Some(answered)], answer)
+    }
+
+    fn either(ids: &[Option<&[u8]>], within: &[u8]) -> Names {
+        let mut names = Vec::with_capacity(1);
+        for id in ids.iter().flatten().map(|id| Charset::Utf8.decode(id).0) {
+            let escapes = within.trim_ascii_start().get(6).is_some_and(|escape| id.as_bytes().contains(escape));
+            let plain =
+                separators(within).filter(|_| escapes).map(|separators| unescape(&id, &separators).into_owned());
+            for name in [Some(id.into_owned()), plain].into_iter().flatten() {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        Names(names)
+    }
+
+    /// Whether one answer may be meant for both.
+    fn meet(&self, other: &Names) -> bool {
+        self.0.iter().any(|name| other.0.contains(name))
+    }
+}
+
+fn separators(message: &[u8]) -> Option<Separators> {
+    let header = message.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let header = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()).ok()?;
+    Some(header.separators())
 }
 
 /// A message on its way.
 struct Sending<'m> {
     message: &'m [u8],
-    /// MSH-10.
-    id: &'m [u8],
+    names: Names,
     out: buf::Chain<buf::Chain<&'static [u8], &'m [u8]>, &'static [u8]>,
     /// Whether the writer holds back bytes that `out` no longer has.
     unflushed: bool,
@@ -80,31 +124,13 @@ struct Sending<'m> {
 }
 
 impl<'m> Sending<'m> {
-    fn new(message: &'m [u8]) -> Self {
+    fn new(message: &'m [u8], names: Names) -> Self {
         let out = Buf::chain(Buf::chain(&[VT][..], message), &[FS, CR][..]);
-        let id = field(message, b"MSH", 9).unwrap_or_default();
-        Sending { message, id, out, unflushed: false, kept: None, kept_until: None }
+        Sending { message, names, out, unflushed: false, kept: None, kept_until: None }
     }
 
     fn all_sent(&self) -> bool {
         !self.out.has_remaining() && !self.unflushed
-    }
-
-    /// Whether MSA-2 is MSH-10: as it was sent, its first component alone, or escaped.
-    fn is_answered_by(&self, answered: &[u8], answer: &[u8]) -> bool {
-        let component = self.message.trim_ascii_start().get(4);
-        let first = self.id.split(|byte| Some(byte) == component).next().unwrap_or_default();
-        if answered == self.id || (!first.is_empty() && answered == first) {
-            return true;
-        }
-        let separators = |bytes: &[u8]| {
-            let header = bytes.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
-            let header = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()).ok()?;
-            Some(header.separators())
-        };
-        let Some((ours, theirs)) = separators(self.message).zip(separators(answer)) else { return false };
-        let (sent, answered) = (String::from_utf8_lossy(self.id), String::from_utf8_lossy(answered));
-        unescape(&sent, &ours) == unescape(&answered, &theirs)
     }
 }
 
@@ -199,11 +225,14 @@ impl Client {
         }
     }
 
-    /// Whether a message with the control id of `message` was answered over this connection. Its answer may come once
-    /// more, and cannot be told from that of another message with the same id.
+    /// Whether a message was answered over this connection whose answer, when it comes once more, could be taken for that
+    /// of `message`: their control ids are the same, in the first component or unescaped.
     pub fn has_answered(&self, message: &[u8]) -> bool {
-        let id = field(message, b"MSH", 9).unwrap_or_default();
-        self.answered.iter().any(|earlier| earlier == id)
+        self.has_answered_any(&Names::of(message))
+    }
+
+    fn has_answered_any(&self, names: &Names) -> bool {
+        self.answered.iter().any(|earlier| earlier.meet(names))
     }
 
     /// Behind the first answer, waits a moment for the receiver to close the connection, as some do behind each answer: what
@@ -230,19 +259,21 @@ impl Client {
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
         // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
         let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
-        if self.has_answered(message) {
+        let names = Names::of(message);
+        if self.has_answered_any(&names) {
             return Err(SendError::Disconnected);
         }
         let used = std::mem::replace(&mut self.used, true);
         self.drain(&mut stream).await.map_err(|error| if used { SendError::Disconnected } else { error })?;
-        let mut sending = Sending::new(message);
+        let mut sending = Sending::new(message, names);
         let error = match timeout(self.timeout, self.exchange(&mut stream, &mut sending)).await {
             Ok(Ok(answer)) => {
-                self.answered.push_back(sending.id.to_vec());
+                let all_sent = sending.all_sent();
+                self.answered.push_back(sending.names);
                 if self.answered.len() > ANSWERED_MAX {
                     self.answered.pop_front();
                 }
-                self.stream = sending.all_sent().then_some(stream);
+                self.stream = all_sent.then_some(stream);
                 return Ok(answer);
             }
             Ok(Err(error)) => error,
@@ -281,11 +312,13 @@ impl Client {
     /// The answer to the message, if that is what came; none for one that another follows or that is to be passed over.
     fn answer(&self, answer: Bytes, sending: &mut Sending<'_>) -> Result<Option<Bytes>, SendError> {
         let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
-        if !sending.is_answered_by(answered, &answer) {
-            if self.answered.iter().any(|earlier| earlier == answered) {
+        let names = Names::told(answered, &answer);
+        if !sending.names.meet(&names) {
+            if self.has_answered_any(&names) {
                 return Ok(None);
             }
-            let (sent, answered) = (shown(sending.id), shown(answered));
+            let sent = field(sending.message, b"MSH", 9).unwrap_or_default();
+            let (sent, answered) = (shown(sent), shown(answered));
             return Err(SendError::OtherMessage { sent, answered });
         }
         let code = ack_code(&answer);

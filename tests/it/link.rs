@@ -260,6 +260,43 @@ async fn a_control_id_may_come_back_without_its_components_or_escaped() {
 }
 
 #[tokio::test]
+async fn a_late_answer_is_not_taken_for_a_message_that_it_may_name_as_well() {
+    // An answer comes again while the next message waits, whose control id it fits or does not fit.
+    for (first, answered, next) in [
+        ("ID1^x^y", "ID1", "ID1^z"),
+        ("A\\T\\B", "A\\T\\B", "A&B"),
+        ("A\\T\\B^x", "A\\T\\B", "A&B"),
+        ("ID^x", "ID", "OK"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut some, mut twice) = ([0; 1000], BytesMut::new());
+                    encode(&ack("AA", answered), &mut twice);
+                    // Only what came first is ever answered.
+                    let read = stream.read(&mut some).await.unwrap();
+                    let named = [b"|", first.as_bytes(), b"|"].concat();
+                    if some[..read].windows(named.len()).any(|window| window == named) {
+                        stream.write_all(&twice).await.unwrap();
+                        tokio::time::sleep(Duration::from_millis(60)).await;
+                        stream.write_all(&twice).await.unwrap();
+                    }
+                    while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+                });
+            }
+        });
+        let mut link = link(address, Duration::from_millis(200), Duration::ZERO);
+        link.send(&asking(first, "x", "|")).await.unwrap();
+        let error = link.send(&asking(next, "x", "|")).await.unwrap_err();
+        assert!(matches!(error, LinkError::Unanswered(SendError::Timeout(_))), "{next}: {error}");
+        answering.abort();
+    }
+}
+
+#[tokio::test]
 async fn tries_end_with_their_time() {
     // Nobody listens at all.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
