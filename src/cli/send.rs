@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
 use super::messages::{self, Found};
-use crate::mllp::client::{Target, ack_code, ack_text, control_id_of, field};
+use crate::mllp::client::{Target, ack_code, ack_text, beginning, control_id_of, field, readable};
 use crate::mllp::link::{Link, LinkError};
 use crate::tls::{self, ClientConfig, Part, ServerName};
 
@@ -224,7 +224,7 @@ fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
     let mut lanes = vec![Vec::new(); connections.min(found.len())];
     let count = lanes.len() as u64;
     for (at, found) in found.iter().enumerate() {
-        let lane = patient(&found.bytes).map_or(0, |patient| {
+        let lane = patient(&readable(&found.bytes)).map_or(0, |patient| {
             let mut hasher = DefaultHasher::new();
             patient.hash(&mut hasher);
             hasher.finish() % count
@@ -238,7 +238,7 @@ fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
 /// PID-3.1 of the first repetition.
 fn patient(message: &[u8]) -> Option<&[u8]> {
     let identifiers = field(message, b"PID", 3)?;
-    let [component, repetition] = [4, 5].map(|at| message.trim_ascii_start().get(at).copied());
+    let [component, repetition] = [4, 5].map(|at| beginning(message).get(at).copied());
     let end = identifiers.iter().position(|&byte| Some(byte) == component || Some(byte) == repetition);
     identifiers.get(..end.unwrap_or(identifiers.len()))
 }
@@ -290,7 +290,7 @@ impl Run {
                 let code = ack_code(&answer.ack).unwrap_or("none").to_owned();
                 *tally.codes.entry(code.clone()).or_default() += 1;
                 if code != "AA" && code != "CA" {
-                    tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default().to_owned());
+                    tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default());
                 }
             }
             Err(error) => {
@@ -317,7 +317,7 @@ impl Tally {
     fn refused(&mut self, found: &Found, code: Option<String>, text: String) {
         if self.not_accepted.len() < SHOWN_MAX {
             let source = format!("{}:{}", found.path.display(), found.number);
-            let control_id = control_id_of(&found.bytes).unwrap_or_default().to_owned();
+            let control_id = control_id_of(&found.bytes).unwrap_or_default();
             self.not_accepted.push(NotAccepted { source, control_id, code, text });
         }
     }

@@ -95,6 +95,34 @@ fn every_repetition_is_sent_and_a_refusal_behind_a_ca_is_no_success() {
 }
 
 #[test]
+fn utf16_is_sent_and_its_answers_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let person = |id: &str, asked: &str, nhs: &str| {
+        format!(
+            "MSH|^~\\&|A|RTST|C|D|20260101||ADT^A28|{id}|P|2.4|||{asked}||UNICODE UTF-16\rPID|||{nhs}^^^NHS^NH||Łuk^Ed\r"
+        )
+    };
+    let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let good = crate::crash::nhs_number(0);
+    let (one, two) = (person("W1", "|", &good), person("W2", "AL|AL", &good));
+    let (refused, early) = (person("W3", "AL|AL", "9990000000"), person("W4", "|", "9990000000"));
+    fs::write(folder.path().join("a.hl7"), [&b"\xFF\xFE"[..], &little(&[one, two].concat())].concat()).unwrap();
+    fs::write(folder.path().join("b.hl7"), little(&refused)).unwrap();
+    fs::write(folder.path().join("c.hl7"), early.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>())
+        .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairway"));
+    let files = ["a.hl7", "b.hl7", "c.hl7"].map(|name| folder.path().join(name));
+    let to = process.pas.to_string();
+    let output = command.arg("send").args(files).args(["--to", &to, "--json"]).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["codes"], serde_json::json!({"AA": 2, "AR": 2}), "{report}");
+    let told = report["notAccepted"].as_array().unwrap();
+    assert_eq!([&told[0]["controlId"], &told[1]["controlId"]], ["W3", "W4"]);
+    assert!(told[0]["text"].as_str().unwrap().starts_with("Parsing or validation error: PID-3"), "{report}");
+}
+
+#[test]
 fn says_what_is_wrong_by_exit_code() {
     let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_fairway")).arg("send").args(args).output().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -307,7 +307,7 @@ impl Utf16 {
 }
 
 /// UTF-8 copy of a message that came as UTF-16 and whether half a character was lost on the way, else `None`.
-pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
+pub fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
     let encoding = if Utf16::of(bytes)?.little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
     // `decode` takes the byte order mark off.
     let (text, _, broken) = encoding.decode(bytes);
