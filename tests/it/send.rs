@@ -7,7 +7,9 @@ use std::process::Command;
 use clap::Parser;
 use fairway::cli::send;
 use fairway::mllp::client::control_id_of;
+use fairway_core::hl7v2::mllp::encode;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::probe::{Server, limits, start};
 use crate::process::Process;
@@ -120,6 +122,38 @@ fn utf16_is_sent_and_its_answers_are_read() {
     let told = report["notAccepted"].as_array().unwrap();
     assert_eq!([&told[0]["controlId"], &told[1]["controlId"]], ["W3", "W4"]);
     assert!(told[0]["text"].as_str().unwrap().starts_with("Parsing or validation error: PID-3"), "{report}");
+}
+
+#[tokio::test]
+async fn what_a_peer_or_a_file_says_cannot_move_the_terminal_or_fill_it() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap().to_string();
+    let long = "A".repeat(200_000);
+    // Each message is answered over a connection of its own, since all have one control id.
+    let answering = tokio::spawn(async move {
+        let codes = ["\x1B[2JAR".to_owned(), long].into_iter().chain((0..40).map(|n| format!("X{n}")));
+        for code in codes {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut some, mut answer) = (vec![0; 1000], bytes::BytesMut::new());
+            let text = "\x1B]0;x\x07 \u{9b}31m \u{202e}";
+            encode(format!("MSH|^~\\&\rMSA|{code}|\x1B[1m|{text}\r").as_bytes(), &mut answer);
+            stream.read_exact(&mut some[..50]).await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            stream.write_all(&answer).await.unwrap();
+            while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a\x1B[7m.hl7");
+    fs::write(&file, message("1", "\x1B[1m")).unwrap();
+    let mut out = Vec::new();
+    let args = ["send", file.to_str().unwrap(), "--to", &to, "--repeat", "42"];
+    send::run(Cli::parse_from(args).args, &mut out).await.unwrap();
+    answering.await.unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(!out.contains(|c: char| c == '\u{202e}' || c.is_control() && c != '\n'), "{out:?}");
+    assert!(out.contains("\\u{1b}[2JAR") && out.contains("\\u{9b}31m") && out.contains("a\\u{1b}[7m.hl7:1"), "{out}");
+    assert!(out.contains("others 22\n") && out.len() < 3000, "{out}");
 }
 
 #[test]
