@@ -288,12 +288,7 @@ impl Utf16 {
 
     /// Text written alike.
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
-        self.encode_part(text, true)
-    }
-
-    /// A part of a text written alike; the first has the mark.
-    pub(super) fn encode_part(self, text: &str, first: bool) -> Vec<u8> {
-        let mark = (self.marked && first).then_some(0xFEFF_u16);
+        let mark = self.marked.then_some(0xFEFF_u16);
         let units = mark.into_iter().chain(text.encode_utf16());
         units.flat_map(|unit| if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
     }
