@@ -106,7 +106,7 @@ impl Entrances {
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
             let Ok(frame) = timeout_at(pace.since + PACE, frame).await else {
-                if pace.bytes == 0 || pace.is_behind(&held, &self.bodies) {
+                if pace.bytes == 0 || pace.is_behind(&held, &self.bodies, PACE) {
                     return Err(Failure::TooSlow);
                 }
                 pace = Pace::new();
