@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use fairway_core::hl7v2::soap::{self, SoapError, SoapVersion};
-use fairway_core::hl7v2::{AckStyle, Charset, answer_text};
+use fairway_core::hl7v2::{AckStyle, Charset, answer_text, split_batch};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
@@ -309,12 +309,34 @@ async fn plain_or_why(
     let answers = app.take(environment, sender, wanted, (None, charset), (message, peer)).await;
     drop(grant);
     let answers = answers.ok_or(Failure::Stopping)?;
-    let Some(first) = answers.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let kind = match answers.iter().all(|answer| std::str::from_utf8(answer).is_ok()) {
-        true => "application/hl7-v2; charset=utf-8".to_owned(),
-        false => format!("application/hl7-v2; charset={}", answer_text(first).1.iana()),
+    if answers.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let kind = match tokio::task::block_in_place(|| charset_of(&answers)) {
+        Some(charset) => format!("application/hl7-v2; charset={}", charset.iana()),
+        None => "application/hl7-v2".to_owned(),
     };
     Ok(([(header::CONTENT_TYPE, kind)], answers.concat()).into_response())
+}
+
+/// The set that all of the answers are in; `None` when those of a batch are in several.
+fn charset_of(answers: &[Bytes]) -> Option<Charset> {
+    let mut one = None;
+    for part in answers.iter().flat_map(|answer| split_batch(answer.clone())) {
+        let charset = answer_text(&part).1;
+        if part.is_ascii() && charset != Charset::Utf16 {
+            continue;
+        }
+        if one.replace(charset).is_some_and(|other| other != charset) {
+            return None;
+        }
+    }
+    // The envelope of a batch does not say which set it is in.
+    let utf8 = || answers.iter().all(|answer| std::str::from_utf8(answer).is_ok());
+    match one {
+        None | Some(Charset::Utf8) => utf8().then_some(Charset::Utf8),
+        other => other,
+    }
 }
 
 /// `POST /{environment}/services/hl7`: one message in a SOAP envelope, on every feed the credentials are for.

@@ -247,6 +247,22 @@ fn character_sets_are_taken_from_the_request_and_told_in_the_answer() {
     let (_, head, body) = post("application/hl7-v2", &latin(&zoe));
     assert!(head.contains("application/hl7-v2; charset=iso-8859-1"), "{head}");
     assert!(body.windows(4).any(|four| four == b"Zo\xEB|"));
+    // Nor is that of a batch, or one whose bytes could be UTF-8 by chance.
+    let batch = |messages: &[String]| latin(&format!("BHS|^~\\&|PAS\r{}BTS|{}\r", messages.concat(), messages.len()));
+    let head_of = |body: &[u8]| post("application/hl7-v2", body).1.to_lowercase();
+    let head = head_of(&batch(&[zoe.replace("|C3|", "|C31|"), message("C32", "ADT^A28", &pid)]));
+    assert!(head.contains("application/hl7-v2; charset=iso-8859-1"), "{head}");
+    let jozwiak = |id: &str| {
+        let text = message(id, "ADT^A28", &pid).replace("|PAS|", "|J\u{d3}\u{ac}WIAK|");
+        text.replace("|2.4\r", "|2.4||||||8859/2\r")
+    };
+    let head = head_of(&latin(&jozwiak("C33")));
+    assert!(head.contains("application/hl7-v2; charset=iso-8859-2"), "{head}");
+    let head = head_of(&batch(&[zoe.replace("|C3|", "|C34|"), jozwiak("C35")]));
+    assert!(head.contains("application/hl7-v2\r\n"), "two sets in one body: {head}");
+    let wide: Vec<u8> = message("C36", "ADT^A28", &pid).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let head = head_of(&wide);
+    assert!(head.contains("application/hl7-v2; charset=utf-16"), "{head}");
     assert_eq!(post("application/hl7-v2; charset=klingon", b"x").0, 415);
 
     let call =
