@@ -16,6 +16,7 @@ use axum::{Router, body};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use fairway_core::hl7v2::mllp::{FS, VT};
 use fairway_core::hl7v2::soap::{self, SoapError, SoapVersion};
 use fairway_core::hl7v2::{AckStyle, Charset, answer_text, split_batch};
 use sha2::{Digest as _, Sha256};
@@ -145,6 +146,8 @@ enum Failure {
     TooLong(usize),
     TooSlow,
     Broken,
+    /// Several MLLP frames.
+    Framed,
     /// A SOAP fault.
     Envelope {
         reason: String,
@@ -177,6 +180,10 @@ impl IntoResponse for Failure {
                 (StatusCode::REQUEST_TIMEOUT, "the body came too slowly; send it again\n").into_response()
             }
             Failure::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n").into_response(),
+            Failure::Framed => {
+                let text = "the body holds more than one MLLP frame; send them one by one, or as a batch\n";
+                (StatusCode::BAD_REQUEST, text).into_response()
+            }
             Failure::Charset => {
                 let text = "the character set of the media type is not known; send charset=utf-8\n";
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response()
@@ -306,6 +313,9 @@ async fn plain_or_why(
     let wanted = |one: &ConfiguredFeed| one.feed.name == feed && allowed(one, sender);
     let most = app.entrance(environment, wanted)?;
     let (message, grant) = app.hl7.read(body, content_length(headers), most).await?;
+    if holds_frames(&message) {
+        return Err(Failure::Framed);
+    }
     let answers = app.take(environment, sender, wanted, (None, charset), (message, peer)).await;
     drop(grant);
     let answers = answers.ok_or(Failure::Stopping)?;
@@ -317,6 +327,12 @@ async fn plain_or_why(
         None => "application/hl7-v2".to_owned(),
     };
     Ok(([(header::CONTENT_TYPE, kind)], answers.concat()).into_response())
+}
+
+/// Whether something follows the first of MLLP's frames; the frame of one message is passed over.
+fn holds_frames(body: &[u8]) -> bool {
+    let end = body.iter().position(|&byte| byte == FS).filter(|_| body.first() == Some(&VT));
+    end.and_then(|end| body.get(end + 1..)).is_some_and(|behind| !behind.trim_ascii().is_empty())
 }
 
 /// The set that all of the answers are in; `None` when those of a batch are in several.

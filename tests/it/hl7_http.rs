@@ -92,6 +92,11 @@ fn er7_by_post_is_answered_as_over_mllp() {
     assert_eq!(status, 200);
     assert!(body.contains("MSA|AE|"), "{body}");
     assert_eq!(process.messages().len(), 5);
+    let frame = |id: &str| format!("\x0B{}\x1C\r", message(id, "ADT^A28", PERSON));
+    let (status, _, body) = post("/sandbox/hl7/demographics", &[ER7], &[frame("H5"), frame("H6")].concat());
+    assert_eq!((status, body.contains("MLLP frame"), process.messages().len()), (400, true, 5), "{body}");
+    let (status, _, body) = post("/sandbox/hl7/demographics", &[ER7], &frame("H7"));
+    assert_eq!((status, body.contains("MSA|AA|H7\r")), (200, true), "{body}");
     assert_eq!(post("/sandbox/hl7/nothing", &[ER7], "x").0, 404);
     // Nothing listens in production, so nothing is taken there either.
     assert_eq!(post("/production/hl7/demographics", &[ER7], "x").0, 404);
