@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use encoding_rs::Encoding;
 
-use super::mllp::FS;
+use super::mllp::{FS, VT};
 
 /// The characters of bytes 80 to FF in a one-byte set, each another one.
 ///
@@ -293,11 +293,13 @@ impl Utf16 {
         units.flat_map(|unit| if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
     }
 
-    /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does.
+    /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does, or
+    /// what is taken for the start of another.
     pub(super) fn framable(self, text: &[u8]) -> Option<Vec<u8>> {
         let wide = self.encode(&String::from_utf8_lossy(text));
         let ends = |pair: &[u8]| pair[0] == FS && matches!(pair[1], b'\r' | b'\n');
-        (!wide.windows(2).any(ends)).then_some(wide)
+        let breaks = wide.windows(2).any(ends) || memchr::memmem::find(&wide, &[VT, b'M', b'S', b'H']).is_some();
+        (!breaks).then_some(wide)
     }
 }
 
