@@ -130,7 +130,7 @@ async fn play(config: &Config, daemon: &Daemon, cases: &[Case], out: &mut impl W
             let text = Message::parse(ack.clone(), &Default::default())
                 .ok()
                 .and_then(|ack| ack.text("MSA-3"))
-                .or_else(|| ack_text(&ack).map(str::to_owned))
+                .or_else(|| ack_text(&ack))
                 .unwrap_or_default();
             let changed = last_action(&sandbox.reader).map_err(told)?;
             let name = if tested { case.name.as_str() } else { "  before" };

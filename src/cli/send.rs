@@ -15,12 +15,23 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep_until};
 
 use super::messages::{self, Found};
-use crate::mllp::client::{Target, ack_code, ack_text, control_id_of, field};
+use crate::mllp::client::{Target, ack_code, ack_text, beginning, control_id_of, field, readable};
 use crate::mllp::link::{Link, LinkError};
 use crate::tls::{self, ClientConfig, Part, ServerName};
 
 /// Answers other than `AA` and `CA`, and failures, that the report shows in full.
 const SHOWN_MAX: usize = 5;
+
+/// Longest code of an answer that the report shows, in characters.
+const CODE_CHARS_MAX: usize = 20;
+/// Different codes that are counted on their own; answers with others count together.
+const CODES_MAX: usize = 20;
+/// What those others are called.
+const OTHER_CODES: &str = "others";
+/// Longest control id and file name that the report shows, in characters.
+const NAME_CHARS_MAX: usize = 200;
+/// Longest reason that the report shows, in characters.
+const TEXT_CHARS_MAX: usize = 1000;
 
 /// Exit code when every message was answered `AA` or `CA`.
 const ALL_ACCEPTED: u8 = 0;
@@ -150,7 +161,7 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
         Err((path, error)) => return wrong_use(&format!("{}: {error}", path.display())),
     };
     for (one, finding) in found.iter().flat_map(|one| one.envelope.iter().map(move |finding| (one, finding))) {
-        writeln!(io::stderr(), "fairway send: {}: {finding}", one.path.display())?;
+        writeln!(io::stderr(), "fairway send: {}: {finding}", shown(&one.path.to_string_lossy(), NAME_CHARS_MAX))?;
     }
     let tls = match tls(&args) {
         Ok(tls) => tls,
@@ -182,8 +193,28 @@ pub async fn run(args: Args, out: &mut impl Write) -> io::Result<u8> {
 }
 
 fn wrong_use(problem: &str) -> io::Result<u8> {
-    writeln!(io::stderr(), "fairway send: {problem}")?;
+    writeln!(io::stderr(), "fairway send: {}", shown(problem, TEXT_CHARS_MAX))?;
     Ok(WRONG_USE)
+}
+
+/// What a file or a peer says, as a terminal may have it: with control characters and those that turn the direction of
+/// text around escaped, up to a length.
+fn shown(text: &str, chars_max: usize) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == chars_max => {
+                shown.push('…');
+                break;
+            }
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                shown.extend(c.escape_default())
+            }
+            c if c.is_control() => shown.extend(c.escape_default()),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// TLS as the arguments want it, and the name that the receiver must have.
@@ -224,7 +255,7 @@ fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
     let mut lanes = vec![Vec::new(); connections.min(found.len())];
     let count = lanes.len() as u64;
     for (at, found) in found.iter().enumerate() {
-        let lane = patient(&found.bytes).map_or(0, |patient| {
+        let lane = patient(&readable(&found.bytes)).map_or(0, |patient| {
             let mut hasher = DefaultHasher::new();
             patient.hash(&mut hasher);
             hasher.finish() % count
@@ -238,7 +269,7 @@ fn lanes(found: &[Found], connections: usize) -> Vec<Vec<usize>> {
 /// PID-3.1 of the first repetition.
 fn patient(message: &[u8]) -> Option<&[u8]> {
     let identifiers = field(message, b"PID", 3)?;
-    let [component, repetition] = [4, 5].map(|at| message.trim_ascii_start().get(at).copied());
+    let [component, repetition] = [4, 5].map(|at| beginning(message).get(at).copied());
     let end = identifiers.iter().position(|&byte| Some(byte) == component || Some(byte) == repetition);
     identifiers.get(..end.unwrap_or(identifiers.len()))
 }
@@ -287,10 +318,10 @@ impl Run {
         match link.send(&found.bytes).await {
             Ok(answer) => {
                 tally.micros.push(u32::try_from(answer.took.as_micros()).unwrap_or(u32::MAX));
-                let code = ack_code(&answer.ack).unwrap_or("none").to_owned();
-                *tally.codes.entry(code.clone()).or_default() += 1;
+                let code = shown(ack_code(&answer.ack).unwrap_or("none"), CODE_CHARS_MAX);
+                tally.count(code.clone(), 1);
                 if code != "AA" && code != "CA" {
-                    tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default().to_owned());
+                    tally.refused(found, Some(code), ack_text(&answer.ack).unwrap_or_default());
                 }
             }
             Err(error) => {
@@ -314,17 +345,24 @@ struct Tally {
 }
 
 impl Tally {
+    fn count(&mut self, code: String, answers: usize) {
+        let known = self.codes.len() < CODES_MAX || self.codes.contains_key(&code);
+        let code = if known || code == "AA" || code == "CA" { code } else { OTHER_CODES.to_owned() };
+        *self.codes.entry(code).or_default() += answers;
+    }
+
     fn refused(&mut self, found: &Found, code: Option<String>, text: String) {
         if self.not_accepted.len() < SHOWN_MAX {
-            let source = format!("{}:{}", found.path.display(), found.number);
-            let control_id = control_id_of(&found.bytes).unwrap_or_default().to_owned();
+            let source = format!("{}:{}", shown(&found.path.to_string_lossy(), NAME_CHARS_MAX), found.number);
+            let control_id = shown(&control_id_of(&found.bytes).unwrap_or_default(), NAME_CHARS_MAX);
+            let text = shown(&text, TEXT_CHARS_MAX);
             self.not_accepted.push(NotAccepted { source, control_id, code, text });
         }
     }
 
     fn add(&mut self, other: Tally) {
         for (code, count) in other.codes {
-            *self.codes.entry(code).or_default() += count;
+            self.count(code, count);
         }
         self.micros.extend(other.micros);
         self.reconnects += other.reconnects;

@@ -16,8 +16,9 @@ use axum::{Router, body};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use fairway_core::hl7v2::mllp::{FS, VT};
 use fairway_core::hl7v2::soap::{self, SoapError, SoapVersion};
-use fairway_core::hl7v2::{AckStyle, Charset, answer_text};
+use fairway_core::hl7v2::{AckStyle, Charset, answer_text, split_batch};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout_at;
@@ -106,7 +107,7 @@ impl Entrances {
         loop {
             let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
             let Ok(frame) = timeout_at(pace.since + PACE, frame).await else {
-                if pace.bytes == 0 || pace.is_behind(&held, &self.bodies) {
+                if pace.bytes == 0 || pace.is_behind(&held, &self.bodies, PACE) {
                     return Err(Failure::TooSlow);
                 }
                 pace = Pace::new();
@@ -145,6 +146,8 @@ enum Failure {
     TooLong(usize),
     TooSlow,
     Broken,
+    /// Several MLLP frames.
+    Framed,
     /// A SOAP fault.
     Envelope {
         reason: String,
@@ -177,6 +180,10 @@ impl IntoResponse for Failure {
                 (StatusCode::REQUEST_TIMEOUT, "the body came too slowly; send it again\n").into_response()
             }
             Failure::Broken => (StatusCode::BAD_REQUEST, "the body broke off\n").into_response(),
+            Failure::Framed => {
+                let text = "the body holds more than one MLLP frame; send them one by one, or as a batch\n";
+                (StatusCode::BAD_REQUEST, text).into_response()
+            }
             Failure::Charset => {
                 let text = "the character set of the media type is not known; send charset=utf-8\n";
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response()
@@ -306,15 +313,46 @@ async fn plain_or_why(
     let wanted = |one: &ConfiguredFeed| one.feed.name == feed && allowed(one, sender);
     let most = app.entrance(environment, wanted)?;
     let (message, grant) = app.hl7.read(body, content_length(headers), most).await?;
+    if holds_frames(&message) {
+        return Err(Failure::Framed);
+    }
     let answers = app.take(environment, sender, wanted, (None, charset), (message, peer)).await;
     drop(grant);
     let answers = answers.ok_or(Failure::Stopping)?;
-    let Some(first) = answers.first() else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let kind = match answers.iter().all(|answer| std::str::from_utf8(answer).is_ok()) {
-        true => "application/hl7-v2; charset=utf-8".to_owned(),
-        false => format!("application/hl7-v2; charset={}", answer_text(first).1.iana()),
+    if answers.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let kind = match tokio::task::block_in_place(|| charset_of(&answers)) {
+        Some(charset) => format!("application/hl7-v2; charset={}", charset.iana()),
+        None => "application/hl7-v2".to_owned(),
     };
     Ok(([(header::CONTENT_TYPE, kind)], answers.concat()).into_response())
+}
+
+/// Whether something follows the first of MLLP's frames; the frame of one message is passed over.
+fn holds_frames(body: &[u8]) -> bool {
+    let end = body.iter().position(|&byte| byte == FS).filter(|_| body.first() == Some(&VT));
+    end.and_then(|end| body.get(end + 1..)).is_some_and(|behind| !behind.trim_ascii().is_empty())
+}
+
+/// The set that all of the answers are in; `None` when those of a batch are in several.
+fn charset_of(answers: &[Bytes]) -> Option<Charset> {
+    let mut one = None;
+    for part in answers.iter().flat_map(|answer| split_batch(answer.clone())) {
+        let charset = answer_text(&part).1;
+        if part.is_ascii() && charset != Charset::Utf16 {
+            continue;
+        }
+        if one.replace(charset).is_some_and(|other| other != charset) {
+            return None;
+        }
+    }
+    // The envelope of a batch does not say which set it is in.
+    let utf8 = || answers.iter().all(|answer| std::str::from_utf8(answer).is_ok());
+    match one {
+        None | Some(Charset::Utf8) => utf8().then_some(Charset::Utf8),
+        other => other,
+    }
 }
 
 /// `POST /{environment}/services/hl7`: one message in a SOAP envelope, on every feed the credentials are for.

@@ -2,10 +2,11 @@
 //!
 //! Never refuses and never deadlocks: besides the shared pool there is one lane, which has no limit of its own. Whoever
 //! has it needs no more memory to finish its frame, so that frames which wait for each other get through in turn. And
-//! nobody waits for a peer that does not send: while others wait, a [`Pace`] is asked of whoever holds memory.
+//! nobody waits for a peer that does not send: while others wait, a [`Pace`] is asked of whoever holds memory, and it rises
+//! with how long they wait.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,8 +16,11 @@ const KIB: usize = 1024;
 
 /// How often it is looked whether a peer for whose bytes memory is held sends fast enough.
 pub(crate) const PACE: Duration = Duration::from_secs(5);
-/// What must come within [`PACE`] while others wait for memory, in bytes.
-pub(crate) const PACE_BYTES: usize = 1024 * KIB;
+/// What must come within [`PACE`] while others wait for memory, in bytes; it doubles with every [`PACE`] that one of them
+/// has waited.
+const PACE_BYTES: usize = 1024 * KIB;
+/// Where that ends: a peer that sends so much goes on, however long others wait.
+const PACE_BYTES_MAX: usize = 16 * PACE_BYTES;
 
 /// The pool and the lane. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,7 +28,15 @@ pub(crate) struct Budget {
     pool: Arc<Semaphore>,
     pool_kib: usize,
     lane: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+/// Since when each of those who wait does, in order.
+#[derive(Debug, Default)]
+struct Waiting {
+    since: BTreeMap<u64, Instant>,
+    /// The key of the next.
+    next: u64,
 }
 
 /// What one peer has sent since a moment.
@@ -42,25 +54,38 @@ impl Pace {
         Pace { since: Instant::now(), bytes: 0 }
     }
 
-    /// Whether, at the end of a [`PACE`], too little came for somebody who holds `held` of `budget`.
-    pub(crate) fn is_behind(self, held: &Grant, budget: &Budget) -> bool {
-        self.bytes < PACE_BYTES && !held.is_empty() && budget.waiting.load(Ordering::Relaxed) > 0
+    /// Whether, at the end of a `pace` ([`PACE`]), too little came for somebody who holds `held` of `budget`.
+    pub(crate) fn is_behind(self, held: &Grant, budget: &Budget, pace: Duration) -> bool {
+        !held.is_empty() && budget.longest_wait().is_some_and(|waited| self.bytes < wanted(waited, pace))
     }
 }
 
+/// Bytes that must come within a `pace` when somebody has `waited`.
+fn wanted(waited: Duration, pace: Duration) -> usize {
+    let paces = waited.as_millis() / pace.as_millis().max(1);
+    let doublings = u32::try_from(paces).unwrap_or(u32::MAX);
+    PACE_BYTES.saturating_mul(2_usize.saturating_pow(doublings)).min(PACE_BYTES_MAX)
+}
+
 /// One who waits.
-struct Waits<'b>(&'b AtomicUsize);
+struct Waits<'b> {
+    waiting: &'b Mutex<Waiting>,
+    key: u64,
+}
 
 impl<'b> Waits<'b> {
-    fn new(waiting: &'b AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Waits(waiting)
+    fn new(waiting: &'b Mutex<Waiting>) -> Self {
+        let mut all = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = all.next;
+        all.next += 1;
+        all.since.insert(key, Instant::now());
+        Waits { waiting, key }
     }
 }
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).since.remove(&self.key);
     }
 }
 
@@ -77,6 +102,12 @@ impl Budget {
         let pool_kib = (bytes_max / KIB).min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
         let pool = Arc::new(Semaphore::new(pool_kib));
         Self { pool, pool_kib, lane: Arc::new(Semaphore::new(1)), waiting: Arc::default() }
+    }
+
+    /// Of those who wait, how long the first has.
+    fn longest_wait(&self) -> Option<Duration> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.since.first_key_value().map(|(_, since)| since.elapsed())
     }
 
     /// Takes `bytes` (rounded up to KiB) if the pool has them now.
@@ -154,14 +185,29 @@ mod tests {
         let (held, slow) = (budget.try_take(10 * KIB).unwrap(), Pace::new());
         let fast = Pace { bytes: PACE_BYTES, ..slow };
         let _lane = budget.clone().take(KIB).await;
-        assert!(!slow.is_behind(&held, &budget));
+        assert!(!slow.is_behind(&held, &budget, PACE));
         let waiting = tokio::spawn(budget.clone().take(KIB));
         tokio::task::yield_now().await;
-        assert!(slow.is_behind(&held, &budget));
-        assert!(!fast.is_behind(&held, &budget) && !slow.is_behind(&Grant::default(), &budget));
+        assert!(slow.is_behind(&held, &budget, PACE));
+        assert!(!fast.is_behind(&held, &budget, PACE) && !slow.is_behind(&Grant::default(), &budget, PACE));
         waiting.abort();
         assert!(waiting.await.unwrap_err().is_cancelled());
-        assert!(!slow.is_behind(&held, &budget));
+        assert!(!slow.is_behind(&held, &budget, PACE));
+    }
+
+    #[tokio::test]
+    async fn what_must_come_rises_with_the_longest_wait_to_a_bound() {
+        let paces = |count: u32| wanted(PACE * count, PACE) / PACE_BYTES;
+        assert_eq!([0, 1, 2, 3, 4, 5, 10_000].map(paces), [1, 2, 4, 8, 16, 16, 16]);
+        let budget = Budget::new(KIB);
+        let first = Waits::new(&budget.waiting);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let second = Waits::new(&budget.waiting);
+        assert!(budget.longest_wait().unwrap() >= Duration::from_millis(20));
+        drop(first);
+        assert!(budget.longest_wait().unwrap() < Duration::from_millis(20));
+        drop(second);
+        assert_eq!(budget.longest_wait(), None);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! Never takes one message's acknowledgement for another's, never sends again by itself, and never uses a connection
 //! on which an answer is still owed or may come once more.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::io;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut, buf};
 use fairway_core::hl7v2::mllp::{CR, Decoder, Event, FS, VT};
-use fairway_core::hl7v2::{Message, ParseOptions, unescape};
+use fairway_core::hl7v2::{Charset, Message, ParseOptions, Separators, answer_text, unescape, utf16_to_utf8};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, ToSocketAddrs};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,6 +33,8 @@ const SETTLE_WAIT: Duration = Duration::from_millis(20);
 const SECOND_WAIT: Duration = Duration::from_secs(1);
 /// Room for reading one acknowledgement.
 const READ_BYTES: usize = 4 * 1024;
+/// The byte order mark of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Longest part of a foreign control id that an error shows.
 const ID_CHARS_MAX: usize = 64;
 
@@ -60,16 +63,64 @@ pub struct Client {
     buffer: BytesMut,
     /// Whether a message was sent over it.
     used: bool,
-    /// Control ids of the last messages that were answered.
-    answered: VecDeque<Vec<u8>>,
+    /// Of the last messages that were answered.
+    answered: VecDeque<Names>,
     timeout: Duration,
+}
+
+/// How MSA-2 may name a message: by its control id as it was sent, by the first component of that, by each unescaped.
+#[derive(Debug, Clone)]
+struct Names(Vec<String>);
+
+impl Names {
+    /// Of a message, from MSH-10.
+    fn of(message: &[u8]) -> Names {
+        let message = &*readable(message);
+        let id = field(message, b"MSH", 9).unwrap_or_default();
+        let component = beginning(message).get(4);
+        let first = id.split(|byte| Some(byte) == component).next().filter(|first| !first.is_empty());
+        Names::either(&[Some(id), first], message)
+    }
+
+    /// What an answer calls the message that it answers.
+    fn told(answered: &[u8], answer: &[u8]) -> Names {
+        Names::either(&[Some(answered)], answer)
+    }
+
+    fn either(ids: &[Option<&[u8]>], within: &[u8]) -> Names {
+        let mut names = Vec::with_capacity(1);
+        for id in ids.iter().flatten().map(|id| Charset::Utf8.decode(id).0) {
+            let escapes = beginning(within).get(6).is_some_and(|escape| id.as_bytes().contains(escape));
+            let plain =
+                separators(within).filter(|_| escapes).map(|separators| unescape(&id, &separators).into_owned());
+            for name in [Some(id.into_owned()), plain].into_iter().flatten() {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        Names(names)
+    }
+
+    /// Whether one answer may be meant for both.
+    fn meet(&self, other: &Names) -> bool {
+        self.0.iter().any(|name| other.0.contains(name))
+    }
+}
+
+fn separators(message: &[u8]) -> Option<Separators> {
+    let header = beginning(message).split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
+    let header = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()).ok()?;
+    Some(header.separators())
 }
 
 /// A message on its way.
 struct Sending<'m> {
-    message: &'m [u8],
-    /// MSH-10.
-    id: &'m [u8],
+    names: Names,
+    /// MSH-10, as an error shows it.
+    id: String,
+    /// MSH-16.
+    second: Vec<u8>,
     out: buf::Chain<buf::Chain<&'static [u8], &'m [u8]>, &'static [u8]>,
     /// Whether the writer holds back bytes that `out` no longer has.
     unflushed: bool,
@@ -80,31 +131,16 @@ struct Sending<'m> {
 }
 
 impl<'m> Sending<'m> {
-    fn new(message: &'m [u8]) -> Self {
+    fn new(message: &'m [u8], names: Names) -> Self {
         let out = Buf::chain(Buf::chain(&[VT][..], message), &[FS, CR][..]);
-        let id = field(message, b"MSH", 9).unwrap_or_default();
-        Sending { message, id, out, unflushed: false, kept: None, kept_until: None }
+        let readable = readable(message);
+        let id = shown(field(&readable, b"MSH", 9).unwrap_or_default());
+        let second = field(&readable, b"MSH", 15).unwrap_or_default().to_vec();
+        Sending { names, id, second, out, unflushed: false, kept: None, kept_until: None }
     }
 
     fn all_sent(&self) -> bool {
         !self.out.has_remaining() && !self.unflushed
-    }
-
-    /// Whether MSA-2 is MSH-10: as it was sent, its first component alone, or escaped.
-    fn is_answered_by(&self, answered: &[u8], answer: &[u8]) -> bool {
-        let component = self.message.trim_ascii_start().get(4);
-        let first = self.id.split(|byte| Some(byte) == component).next().unwrap_or_default();
-        if answered == self.id || (!first.is_empty() && answered == first) {
-            return true;
-        }
-        let separators = |bytes: &[u8]| {
-            let header = bytes.trim_ascii_start().split(|byte| matches!(byte, b'\r' | b'\n')).next()?;
-            let header = Message::parse(Bytes::copy_from_slice(header), &ParseOptions::default()).ok()?;
-            Some(header.separators())
-        };
-        let Some((ours, theirs)) = separators(self.message).zip(separators(answer)) else { return false };
-        let (sent, answered) = (String::from_utf8_lossy(self.id), String::from_utf8_lossy(answered));
-        unescape(&sent, &ours) == unescape(&answered, &theirs)
     }
 }
 
@@ -199,11 +235,14 @@ impl Client {
         }
     }
 
-    /// Whether a message with the control id of `message` was answered over this connection. Its answer may come once
-    /// more, and cannot be told from that of another message with the same id.
+    /// Whether a message was answered over this connection whose answer, when it comes once more, could be taken for that
+    /// of `message`: their control ids are the same, in the first component or unescaped.
     pub fn has_answered(&self, message: &[u8]) -> bool {
-        let id = field(message, b"MSH", 9).unwrap_or_default();
-        self.answered.iter().any(|earlier| earlier == id)
+        self.has_answered_any(&Names::of(message))
+    }
+
+    fn has_answered_any(&self, names: &Names) -> bool {
+        self.answered.iter().any(|earlier| earlier.meet(names))
     }
 
     /// Behind the first answer, waits a moment for the receiver to close the connection, as some do behind each answer: what
@@ -217,8 +256,8 @@ impl Client {
         }
     }
 
-    /// Sends one message and gives its acknowledgement, both without framing. The message is not copied. What came before
-    /// its first byte was written is no answer to it.
+    /// Sends one message and gives its acknowledgement, both without framing; one in UTF-16 is given in UTF-8. What came
+    /// before the first byte of the message was written is no answer to it.
     ///
     /// Of a receiver that first says that it keeps the message (`CA`) and then what became of it, as MSH-16 asks, the
     /// second is given: with `AL` it is waited for as long as for any answer, with `SU` and `ER`, where it need not come,
@@ -230,19 +269,21 @@ impl Client {
     pub async fn send(&mut self, message: &[u8]) -> Result<Bytes, SendError> {
         // Taken out, so that a caller who drops the future in the middle leaves no connection behind either.
         let mut stream = self.stream.take().ok_or(SendError::Disconnected)?;
-        if self.has_answered(message) {
+        let names = Names::of(message);
+        if self.has_answered_any(&names) {
             return Err(SendError::Disconnected);
         }
         let used = std::mem::replace(&mut self.used, true);
         self.drain(&mut stream).await.map_err(|error| if used { SendError::Disconnected } else { error })?;
-        let mut sending = Sending::new(message);
+        let mut sending = Sending::new(message, names);
         let error = match timeout(self.timeout, self.exchange(&mut stream, &mut sending)).await {
             Ok(Ok(answer)) => {
-                self.answered.push_back(sending.id.to_vec());
+                let all_sent = sending.all_sent();
+                self.answered.push_back(sending.names);
                 if self.answered.len() > ANSWERED_MAX {
                     self.answered.pop_front();
                 }
-                self.stream = sending.all_sent().then_some(stream);
+                self.stream = all_sent.then_some(stream);
                 return Ok(answer);
             }
             Ok(Err(error)) => error,
@@ -280,19 +321,24 @@ impl Client {
 
     /// The answer to the message, if that is what came; none for one that another follows or that is to be passed over.
     fn answer(&self, answer: Bytes, sending: &mut Sending<'_>) -> Result<Option<Bytes>, SendError> {
+        let answer = match readable(&answer) {
+            Cow::Borrowed(_) => answer,
+            Cow::Owned(text) => text.into(),
+        };
         let answered = field(&answer, b"MSA", 2).ok_or(SendError::NotAnAcknowledgement)?;
-        if !sending.is_answered_by(answered, &answer) {
-            if self.answered.iter().any(|earlier| earlier == answered) {
+        let names = Names::told(answered, &answer);
+        if !sending.names.meet(&names) {
+            if self.has_answered_any(&names) {
                 return Ok(None);
             }
-            let (sent, answered) = (shown(sending.id), shown(answered));
+            let (sent, answered) = (sending.id.clone(), shown(answered));
             return Err(SendError::OtherMessage { sent, answered });
         }
         let code = ack_code(&answer);
         if !sending.all_sent() && !matches!(code, Some("AE" | "AR" | "CE" | "CR")) {
             return Err(SendError::Early);
         }
-        let second = field(sending.message, b"MSH", 15).unwrap_or_default();
+        let second = &sending.second[..];
         if code != Some("CA") || matches!(second, b"" | b"\"\"" | b"NE") {
             return Ok(Some(answer));
         }
@@ -339,34 +385,39 @@ impl Client {
 
 /// MSA-1 of an acknowledgement, such as `AA`. `None` without MSA or when empty.
 pub fn ack_code(ack: &[u8]) -> Option<&str> {
-    text(field(ack, b"MSA", 1)?)
+    std::str::from_utf8(field(ack, b"MSA", 1)?).ok().filter(|code| !code.is_empty())
 }
 
-/// What an acknowledgement says in words: MSA-3, or else ERR-8. `None` when both are empty.
-pub fn ack_text(ack: &[u8]) -> Option<&str> {
-    let in_msa = field(ack, b"MSA", 3).and_then(text);
-    in_msa.or_else(|| text(field(ack, b"ERR", 8)?))
+/// What an acknowledgement says in words, read in its character set: MSA-3, or else ERR-8. `None` when both are empty.
+pub fn ack_text(ack: &[u8]) -> Option<String> {
+    let ack = answer_text(&Bytes::copy_from_slice(ack)).0;
+    let said = [(b"MSA", 3), (b"ERR", 8)].into_iter().filter_map(|(name, index)| field(ack.as_bytes(), name, index));
+    said.filter(|said| !said.is_empty()).map(|said| String::from_utf8_lossy(said).into_owned()).next()
 }
 
 /// MSH-10 of a message. `None` without MSH or when empty.
-pub fn control_id_of(message: &[u8]) -> Option<&str> {
-    text(field(message, b"MSH", 9)?)
+pub fn control_id_of(message: &[u8]) -> Option<String> {
+    let id = Charset::Utf8.decode(field(&readable(message), b"MSH", 9)?).0.into_owned();
+    Some(id).filter(|id| !id.is_empty())
 }
 
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+/// UTF-16 as UTF-8, anything else as it is.
+pub(crate) fn readable(message: &[u8]) -> Cow<'_, [u8]> {
+    utf16_to_utf8(message).map_or(Cow::Borrowed(message), |(text, _)| Cow::Owned(text.into_bytes()))
 }
 
-fn shown(id: &[u8]) -> String {
-    String::from_utf8_lossy(id).chars().take(ID_CHARS_MAX).collect()
+/// A message from its first segment on: behind blanks and a byte order mark.
+pub(crate) fn beginning(message: &[u8]) -> &[u8] {
+    message.strip_prefix(BYTE_ORDER_MARK).unwrap_or(message).trim_ascii_start()
 }
 
-/// The field `index` separators into the first segment called `name`, trimmed; empty when the segment is shorter.
+/// Field `index` of the first segment `name`, trimmed: MSH of a message, MSA of an acknowledgement, neither in UTF-16.
+/// `None` without that segment, empty when the segment is shorter.
 ///
 /// MSH-1 is the separator itself, so MSH-n is at index n - 1. MSH is looked for in the first segment only, any other
 /// segment in all of them; linear in what is looked at. The separator is the fourth byte of the message.
 pub(crate) fn field<'a>(message: &'a [u8], name: &[u8; 3], index: usize) -> Option<&'a [u8]> {
-    let message = message.trim_ascii_start();
+    let message = beginning(message);
     let separator = *message.get(3).filter(|_| message.starts_with(b"MSH"))?;
     let mut segments = message.split(|byte| matches!(byte, b'\r' | b'\n'));
     let segment = match name {
@@ -377,6 +428,10 @@ pub(crate) fn field<'a>(message: &'a [u8], name: &[u8; 3], index: usize) -> Opti
     Some(found.unwrap_or_default().trim_ascii())
 }
 
+fn shown(id: &[u8]) -> String {
+    Charset::Utf8.decode(id).0.chars().take(ID_CHARS_MAX).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,10 +440,14 @@ mod tests {
 
     #[test]
     fn reads_acknowledgements_leniently() {
-        assert_eq!((ack_code(ACK), ack_text(ACK), control_id_of(ACK)), (Some("AE"), Some("PID-3 missing"), Some("77")));
-        assert_eq!(ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"), Some("eight"));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!((ack_code(ACK), ack_text(ACK), control_id_of(ACK)), (Some("AE"), some("PID-3 missing"), some("77")));
+        assert_eq!(ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"), some("eight"));
+        assert_eq!(ack_text(b"MSH|^~\\&|||||||||||||||| 8859/2\rMSA|AR|42|\xA3\xF3d\xBC\r"), some("Łódź"));
+        assert_eq!(ack_text(b"MSH|^~\\&\rMSA|AR|42|Sil\xE2n\r"), some("Silân"));
+        assert_eq!(ack_code(b"\xEF\xBB\xBFMSH|^~\\&\rMSA|AA|1\r"), Some("AA"));
         assert_eq!(ack_code(b"\r\nMSH#^~\\&\r\nMSA#AA#1\r\n"), Some("AA"));
-        assert_eq!(control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"), Some("id"));
+        assert_eq!(control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"), some("id"));
         for broken in [&b""[..], b"MSH", b"MSA|AA|1", b"MSH|^~\\&\r", b"MSH|^~\\&\rMSAX|AA", b"\xFF\xFF"] {
             assert_eq!((ack_code(broken), ack_text(broken), control_id_of(broken)), (None, None, None));
         }

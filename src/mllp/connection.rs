@@ -281,7 +281,9 @@ impl<'a, H: Handler, E: Fn(ConnectionEvent)> Connection<'a, H, E> {
     /// What was due has come: the end, unless a frame grew fast enough or nobody waits for its memory.
     fn overdue(&mut self, reason: CloseReason) {
         match reason {
-            CloseReason::TooSlow if !self.pace.is_behind(&self.held, &self.parts.budget) => self.pace = Pace::new(),
+            CloseReason::TooSlow if !self.pace.is_behind(&self.held, &self.parts.budget, self.parts.limits.pace) => {
+                self.pace = Pace::new();
+            }
             reason => self.end(reason),
         }
     }

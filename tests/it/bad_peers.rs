@@ -196,6 +196,34 @@ async fn slow_large_frames_go_when_others_wait_for_their_memory() {
 }
 
 #[tokio::test]
+async fn frames_that_just_keep_the_pace_go_when_others_have_waited_for_long() {
+    let pace = Duration::from_millis(250);
+    let server = start(Limits { buffer_bytes_max: 1024 * 1024, pace, ..limits() }).await;
+    let mut slow = Vec::new();
+    for _ in 0..4 {
+        let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        slow.push(tokio::spawn(async move {
+            let start = [&b"\x0BMSH|^~\\&|slow\rNTE|1||"[..], &vec![b'x'; 600 * 1024]].concat();
+            stream.write_all(&start).await.ok();
+            // Somewhat more than is asked of all who have memory while others wait.
+            let some = vec![b'x'; 200 * 1024];
+            while stream.write_all(&some).await.is_ok() {
+                tokio::time::sleep(pace / 8).await;
+            }
+        }));
+    }
+    tokio::time::sleep(pace).await;
+    let mut good = message("good");
+    good.resize(300 * 1024, b'y');
+    let mut client = Client::connect(server.addr, PATIENCE).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(ack_code(&client.send(&good).await.unwrap()), Some("AA"));
+    assert!(began.elapsed() < 16 * pace, "{:?}", began.elapsed());
+    server.closed(CloseReason::TooSlow).await;
+    slow.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn no_bytes_stop_the_listener() {
     let server = start(Limits { frame_bytes_max: 2000, junk_bytes_max: 500, ..limits() }).await;
     let parts: [&[u8]; 10] = [

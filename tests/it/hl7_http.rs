@@ -92,6 +92,11 @@ fn er7_by_post_is_answered_as_over_mllp() {
     assert_eq!(status, 200);
     assert!(body.contains("MSA|AE|"), "{body}");
     assert_eq!(process.messages().len(), 5);
+    let frame = |id: &str| format!("\x0B{}\x1C\r", message(id, "ADT^A28", PERSON));
+    let (status, _, body) = post("/sandbox/hl7/demographics", &[ER7], &[frame("H5"), frame("H6")].concat());
+    assert_eq!((status, body.contains("MLLP frame"), process.messages().len()), (400, true, 5), "{body}");
+    let (status, _, body) = post("/sandbox/hl7/demographics", &[ER7], &frame("H7"));
+    assert_eq!((status, body.contains("MSA|AA|H7\r")), (200, true), "{body}");
     assert_eq!(post("/sandbox/hl7/nothing", &[ER7], "x").0, 404);
     // Nothing listens in production, so nothing is taken there either.
     assert_eq!(post("/production/hl7/demographics", &[ER7], "x").0, 404);
@@ -259,6 +264,22 @@ fn character_sets_are_taken_from_the_request_and_told_in_the_answer() {
     let (_, head, body) = post("application/hl7-v2", &latin(&zoe));
     assert!(head.contains("application/hl7-v2; charset=iso-8859-1"), "{head}");
     assert!(body.windows(4).any(|four| four == b"Zo\xEB|"));
+    // Nor is that of a batch, or one whose bytes could be UTF-8 by chance.
+    let batch = |messages: &[String]| latin(&format!("BHS|^~\\&|PAS\r{}BTS|{}\r", messages.concat(), messages.len()));
+    let head_of = |body: &[u8]| post("application/hl7-v2", body).1.to_lowercase();
+    let head = head_of(&batch(&[zoe.replace("|C3|", "|C31|"), message("C32", "ADT^A28", &pid)]));
+    assert!(head.contains("application/hl7-v2; charset=iso-8859-1"), "{head}");
+    let jozwiak = |id: &str| {
+        let text = message(id, "ADT^A28", &pid).replace("|PAS|", "|J\u{d3}\u{ac}WIAK|");
+        text.replace("|2.4\r", "|2.4||||||8859/2\r")
+    };
+    let head = head_of(&latin(&jozwiak("C33")));
+    assert!(head.contains("application/hl7-v2; charset=iso-8859-2"), "{head}");
+    let head = head_of(&batch(&[zoe.replace("|C3|", "|C34|"), jozwiak("C35")]));
+    assert!(head.contains("application/hl7-v2\r\n"), "two sets in one body: {head}");
+    let wide: Vec<u8> = message("C36", "ADT^A28", &pid).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let head = head_of(&wide);
+    assert!(head.contains("application/hl7-v2; charset=utf-16"), "{head}");
     assert_eq!(post("application/hl7-v2; charset=klingon", b"x").0, 415);
 
     let call =

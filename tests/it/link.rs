@@ -66,7 +66,7 @@ async fn receiver(script: Vec<Act>) -> (SocketAddr, JoinHandle<Vec<Bytes>>) {
                     }
                 };
                 let Some(frame) = frame else { break };
-                let id = fairway::mllp::client::control_id_of(&frame).unwrap_or_default().to_owned();
+                let id = fairway::mllp::client::control_id_of(&frame).unwrap_or_default();
                 came.push(frame);
                 let mut answer = BytesMut::new();
                 let act = script.next().unwrap();
@@ -255,6 +255,68 @@ async fn a_control_id_may_come_back_without_its_components_or_escaped() {
         });
         let taken = link(address, PATIENCE, Duration::ZERO).send(&asking(sent, "x", "|")).await.is_ok();
         assert_eq!(taken, same, "{sent} {answered}");
+        answering.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_late_answer_is_not_taken_for_a_message_that_it_may_name_as_well() {
+    // An answer comes again while the next message waits, whose control id it fits or does not fit.
+    for (first, answered, next) in [
+        ("ID1^x^y", "ID1", "ID1^z"),
+        ("A\\T\\B", "A\\T\\B", "A&B"),
+        ("A\\T\\B^x", "A\\T\\B", "A&B"),
+        ("ID^x", "ID", "OK"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let (mut some, mut twice) = ([0; 1000], BytesMut::new());
+                    encode(&ack("AA", answered), &mut twice);
+                    // Only what came first is ever answered.
+                    let read = stream.read(&mut some).await.unwrap();
+                    let named = [b"|", first.as_bytes(), b"|"].concat();
+                    if some[..read].windows(named.len()).any(|window| window == named) {
+                        stream.write_all(&twice).await.unwrap();
+                        tokio::time::sleep(Duration::from_millis(60)).await;
+                        stream.write_all(&twice).await.unwrap();
+                    }
+                    while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+                });
+            }
+        });
+        let mut link = link(address, Duration::from_millis(200), Duration::ZERO);
+        link.send(&asking(first, "x", "|")).await.unwrap();
+        let error = link.send(&asking(next, "x", "|")).await.unwrap_err();
+        assert!(matches!(error, LinkError::Unanswered(SendError::Timeout(_))), "{next}: {error}");
+        answering.abort();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_utf16_is_held_against_the_control_id() {
+    let wide = |text: &[u8]| text.iter().flat_map(|&byte| [byte, 0]).collect::<Vec<u8>>();
+    for (answered, taken) in [("W1", true), ("W2", false), ("", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut some, mut answer) = ([0; 1000], BytesMut::new());
+            stream.read_exact(&mut some[..100]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            encode(&wide(&ack("AA", answered)), &mut answer);
+            stream.write_all(&answer).await.unwrap();
+            while stream.read(&mut some).await.is_ok_and(|read| read > 0) {}
+        });
+        let answer = link(address, PATIENCE, Duration::ZERO).send(&wide(&asking("W1", "x", "|"))).await;
+        match answer {
+            Ok(answer) => assert!(taken && ack_code(&answer.ack) == Some("AA"), "{answered}"),
+            Err(LinkError::Unanswered(SendError::OtherMessage { sent, .. })) => assert!(!taken && sent == "W1"),
+            Err(error) => panic!("{answered}: {error}"),
+        }
         answering.abort();
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn ack(code: &str, id: &str) -> Bytes {
 
 impl Handler for Probe {
     async fn handle(&self, frame: Bytes, _: SocketAddr) -> Option<Vec<Bytes>> {
-        let id = control_id_of(&frame).unwrap_or_default().to_owned();
+        let id = control_id_of(&frame).unwrap_or_default();
         self.frames.lock().unwrap().push(frame);
         // `slow-MS-…` takes so many milliseconds, `none` has no answer, `panic` is a bug in the handler.
         let mut words = id.split('-');

@@ -237,34 +237,34 @@ impl Batch {
 
     /// The answer to the batch: its own envelope around the answers to its messages, which are given in order, each as
     /// the segments it is answered with (none when its sender asks for none); an answer behind those is to a batch without
-    /// a message. What is found wrong with the counts stands in BTS-2 and FTS-2. `now_micros` gives the time for each
+    /// a message. What is found wrong with the counts stands in BTS-2 and FTS-2. To UTF-16 all of it is UTF-16, or UTF-8
+    /// when it would hold the end of an MLLP frame, whatever an answer to a part that cannot be read is in. `now_micros` gives the time for each
     /// header of the envelope, each another, in microseconds since 1970 UTC.
     pub fn acknowledge(&self, answers: &[Bytes], mut now_micros: impl FnMut() -> i64) -> Vec<u8> {
         let mut out = Vec::with_capacity(answers.iter().map(Bytes::len).sum::<usize>() + 512);
         let (mut separator, mut answers) = (b'|', answers.iter());
+        let put = |out: &mut Vec<u8>, answer: &Bytes| match self.utf16.and_then(|_| utf16_to_utf8(answer)) {
+            Some((text, _)) => out.extend_from_slice(text.as_bytes()),
+            None => out.extend_from_slice(answer),
+        };
         let none = !self.stretches.iter().any(|(line, _)| *line == Line::Message);
         self.walk(|line| {
-            let mut part = match line {
+            let part = match line {
                 Answer::Header(name, header) => {
                     let (part, declared) = envelope_header(name, header, now_micros());
                     separator = declared;
                     part
                 }
-                Answer::Message => return out.extend_from_slice(answers.next().map_or(&[][..], |answer| answer)),
+                Answer::Message => return answers.next().map_or((), |answer| put(&mut out, answer)),
                 Answer::BatchEnd(count, finding) => envelope_trailer("BTS", count, finding, separator),
                 Answer::FileEnd(count, finding) => envelope_trailer("FTS", count, finding, separator),
             };
             if none && !part.starts_with(b"FHS") && !part.starts_with(b"BHS") {
-                part = answers.by_ref().flatten().copied().chain(part).collect();
+                answers.by_ref().for_each(|answer| put(&mut out, answer));
             }
-            match self.utf16 {
-                Some(utf16) => {
-                    out.extend(utf16.encode_part(&String::from_utf8_lossy(&part), out.is_empty()));
-                }
-                None => out.extend_from_slice(&part),
-            }
+            out.extend_from_slice(&part);
         });
-        out
+        self.utf16.and_then(|utf16| utf16.framable(&out)).unwrap_or(out)
     }
 
     /// Goes through the batch line by line. Every header and trailer may be left out (HL7 v2 chapter 2.10.3): messages
@@ -588,5 +588,23 @@ mod tests {
                             MSH|1\rMSH|2\rBTS|2\r";
             assert_eq!(answer, wide(expected, mark));
         }
+    }
+
+    #[test]
+    fn the_answer_to_utf16_is_utf16_throughout_and_keeps_its_frame_whole() {
+        let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        // What no MSH leads is answered in ASCII.
+        let batch = Batch::read(wide("BHS|^~\\&|L\rMS|x\rMSH|^~\\&|b\rBTS|2\r").into()).unwrap();
+        let answers = [Bytes::from_static(b"MSH|1\rMSA|AE\r"), wide("MSH|2\rMSA|AA\r").into()];
+        let answer = batch.acknowledge(&answers, || 0);
+        let whole = "BHS|^~\\&|FAIRWAY|FAIRWAY|L||19700101000000+0000||||FW-19700101000000000000|\r\
+                     MSH|1\rMSA|AE\rMSH|2\rMSA|AA\rBTS|2\r";
+        assert_eq!(answer, wide(whole));
+        // The last letter of the control id and the CR behind it would be FS CR.
+        let batch = Batch::read(wide("BHS|^~\\&|L||||||||X\u{1c00}|\rMSH|^~\\&|b\rBTS|1\r").into()).unwrap();
+        let answer = batch.acknowledge(&answers[1..], || 0);
+        let whole = "BHS|^~\\&|FAIRWAY|FAIRWAY|L||19700101000000+0000||||FW-19700101000000000000|X\u{1c00}\r\
+                     MSH|2\rMSA|AA\rBTS|1\r";
+        assert_eq!(String::from_utf8(answer).unwrap(), whole);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use encoding_rs::Encoding;
 
-use super::mllp::FS;
+use super::mllp::{FS, VT};
 
 /// The characters of bytes 80 to FF in a one-byte set, each another one.
 ///
@@ -288,26 +288,23 @@ impl Utf16 {
 
     /// Text written alike.
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
-        self.encode_part(text, true)
-    }
-
-    /// A part of a text written alike; the first has the mark.
-    pub(super) fn encode_part(self, text: &str, first: bool) -> Vec<u8> {
-        let mark = (self.marked && first).then_some(0xFEFF_u16);
+        let mark = self.marked.then_some(0xFEFF_u16);
         let units = mark.into_iter().chain(text.encode_utf16());
         units.flat_map(|unit| if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
     }
 
-    /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does.
+    /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does, or
+    /// what is taken for the start of another.
     pub(super) fn framable(self, text: &[u8]) -> Option<Vec<u8>> {
         let wide = self.encode(&String::from_utf8_lossy(text));
         let ends = |pair: &[u8]| pair[0] == FS && matches!(pair[1], b'\r' | b'\n');
-        (!wide.windows(2).any(ends)).then_some(wide)
+        let breaks = wide.windows(2).any(ends) || memchr::memmem::find(&wide, &[VT, b'M', b'S', b'H']).is_some();
+        (!breaks).then_some(wide)
     }
 }
 
 /// UTF-8 copy of a message that came as UTF-16 and whether half a character was lost on the way, else `None`.
-pub(super) fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
+pub fn utf16_to_utf8(bytes: &[u8]) -> Option<(String, bool)> {
     let encoding = if Utf16::of(bytes)?.little { encoding_rs::UTF_16LE } else { encoding_rs::UTF_16BE };
     // `decode` takes the byte order mark off.
     let (text, _, broken) = encoding.decode(bytes);

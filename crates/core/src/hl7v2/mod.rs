@@ -46,7 +46,7 @@ pub use ack::{
     Ack, AckCode, AckStyle, Asked, ErrorCode, FAILED, REJECTED, When, answer_text, answers, answers_unparsed,
 };
 pub use batch::{Batch, Messages, split_batch};
-pub use charset::Charset;
+pub use charset::{Charset, utf16_to_utf8};
 pub use error::{ParseError, ParseErrorKind, Warning, WarningCode};
 pub use escape::{escape, unescape};
 pub use index::{
