@@ -3,7 +3,8 @@
 //! A correction seldom repeats all of a panel, and messages come late. So what each message said is kept while any of it
 //! counts, and the report is worked out anew from it: the order of arrival does not matter.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use fairway_care::Label;
 
@@ -149,48 +150,40 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
     lists.chain(texts).collect()
 }
 
-/// The pieces of an element with those of a newer part: what it calls by name takes the place of all of that name, and what
-/// it says again is its own, so that it stands when the older part is deleted.
+/// The pieces of an element with those of a newer part: what it says takes the place of all of that name. So what it says
+/// again is its own and stands when the older part is deleted.
 fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> {
-    let mut named: HashMap<&str, Vec<&Json>> = HashMap::new();
+    let mut new: HashMap<Cow<'_, str>, VecDeque<&Json>> = HashMap::new();
     for item in items {
-        if let Some(name) = name_of(item) {
-            named.entry(name).or_default().push(item);
+        let name = name_of(item);
+        let named = matches!(name, Cow::Borrowed(_));
+        let alike = new.entry(name).or_default();
+        if named || alike.is_empty() {
+            alike.push_back(item);
         }
     }
-    let again: HashSet<String> = items.iter().filter(|item| name_of(item).is_none()).map(ToString::to_string).collect();
-    let (mut pieces, mut placed, mut alike): (Pieces<'a>, HashSet<&str>, HashSet<String>) = Default::default();
+    let mut pieces = Pieces::new();
     for (of, piece) in held {
-        match name_of(piece).and_then(|name| Some((name, named.get(name)?))) {
-            None => {
-                let text = piece.to_string();
-                pieces.push((if again.contains(&text) { index } else { of }, piece));
-                alike.insert(text);
-            }
-            Some((name, new)) => {
-                if placed.insert(name) {
-                    pieces.extend(new.iter().map(|item| (index, *item)));
-                }
-            }
+        match new.get_mut(&name_of(piece)) {
+            None => pieces.push((of, piece)),
+            // The first one of a name gives its place to all new ones.
+            Some(alike) => pieces.extend(alike.drain(..).map(|item| (index, item))),
         }
     }
-    for item in items {
-        let stands = name_of(item).map_or_else(|| !alike.insert(item.to_string()), |name| placed.contains(name));
-        if !stands {
-            pieces.push((index, item));
-        }
-    }
+    let rest = items.iter().filter_map(|item| new.get_mut(&name_of(item))?.pop_front());
+    pieces.extend(rest.map(|item| (index, item)));
     pieces
 }
 
-/// What an item is called: an extension by its URL, a document by its test, else by its title. Of two items of one name the
-/// newer one counts.
-fn name_of(item: &Json) -> Option<&str> {
+/// What an item is called: an extension by its URL, a document by its test, else by its title; what has no name by all of
+/// it. Of two items of one name the newer one counts.
+fn name_of(item: &Json) -> Cow<'_, str> {
     // A document's own `url` is its content.
     let names: &[&str] = if item.get("contentType").is_some() { &["id", "title"] } else { &["id", "url", "title"] };
-    let name = names.iter().find_map(|name| item.str_at(name))?;
+    let Some(name) = names.iter().find_map(|name| item.str_at(name)) else { return Cow::Owned(item.to_string()) };
     // The second document of one test has the id of the first with a number.
-    Some(if item.get("id").is_some() { name.split_once('.').map_or(name, |(name, _)| name) } else { name })
+    let first = name.split_once('.').map(|(name, _)| name).filter(|_| item.get("id").is_some());
+    Cow::Borrowed(first.unwrap_or(name))
 }
 
 /// Gives each document an element id of its own, as FHIR asks: those of one test are numbered.
