@@ -145,8 +145,8 @@ impl<'m> Run<'_, 'm> {
         let (since, around) = (self.trace.mark(), self.trace.begin());
         let made = self.block_json(block, scope, &mut Vec::new())?;
         self.trace.resume(around);
+        let Some(told) = made.as_ref().map(Json::to_string) else { return Ok(None) };
         let Some(Json::Object(elements)) = made else { return Ok(None) };
-        let told = Json::Object(elements.clone()).to_string();
         let id = ResourceId::derive(&["content", self.organisation, kind, &told]);
         self.trace.name(since, &format!("{kind}/{id}"));
         if self.resources.known.contains(&format!("{kind}/{id}")) {
@@ -263,12 +263,12 @@ fn prune(json: &mut Json, there: &HashSet<String>, pruned: &mut bool) -> bool {
             .filter(|target| target.split_once('/').is_some_and(|(_, id)| ResourceId::parse(id).is_some()));
         target.is_some_and(|target| !there.contains(target))
     };
+    if leads_nowhere(json) {
+        *pruned = true;
+        return true;
+    }
     match json {
         Json::Object(object) => {
-            if leads_nowhere(&Json::Object(object.clone())) {
-                *pruned = true;
-                return true;
-            }
             let mut gone = Vec::new();
             for (name, value) in object.iter_mut() {
                 if prune(value, there, pruned) {
