@@ -48,15 +48,7 @@ fn ndl_person(value: Value<'_>) -> Value<'_> {
 /// The name in NDL as a HumanName (v2-to-fhir NDL[PractitionerRole], CNN[Practitioner]).
 pub(in crate::mapping) fn ndl_human_name(value: Value<'_>) -> Option<Json> {
     let person = ndl_person(value);
-    let list = |parts: &[usize]| parts.iter().filter_map(|n| text(part_of(person, *n))).collect::<Vec<_>>();
-    let mut members = Vec::new();
-    members.extend(text(part_of(person, 2)).map(|family| ("family", family)));
-    for (element, parts) in [("given", &[3, 4][..]), ("prefix", &[6]), ("suffix", &[5, 7])] {
-        let items = list(parts);
-        if !items.is_empty() {
-            members.push((element, Json::Array(items)));
-        }
-    }
+    let members = words(|n| part_of(person, n), part_of(person, 2), [&[3, 4], &[6], &[5, 7]]);
     (!members.is_empty()).then(|| Json::object(members))
 }
 
@@ -69,23 +61,31 @@ pub(in crate::mapping) fn ndl_identifier(value: Value<'_>, organisation: &str) -
 }
 
 fn name(value: Value<'_>, parts: NameParts, zone: &Zone) -> Option<Json> {
-    let list = |parts: &[usize]| parts.iter().filter_map(|n| text(value.component(*n))).collect::<Vec<_>>();
-    let mut members = Vec::new();
-    members.extend(name_use(&value.component(parts.kind).trimmed()).map(|usage| ("use", Json::string(usage))));
-    let before = members.len();
-    members.extend(text(value.component(parts.family).subcomponent(1)).map(|family| ("family", family)));
-    for (element, parts) in [("given", &parts.given[..]), ("prefix", &[parts.prefix]), ("suffix", parts.suffixes)] {
-        let items = list(parts);
-        if !items.is_empty() {
-            members.push((element, Json::Array(items)));
-        }
-    }
-    if members.len() == before {
+    let family = value.component(parts.family).subcomponent(1);
+    let words = words(|n| value.component(n), family, [&parts.given, &[parts.prefix], parts.suffixes]);
+    if words.is_empty() {
         return None;
     }
+    let usage = name_use(&value.component(parts.kind).trimmed()).map(|usage| ("use", Json::string(usage)));
+    let mut members: Vec<(&str, Json)> = usage.into_iter().chain(words).collect();
     let [from, to] = parts.dates.map(|n| value.component(n));
     members.extend(range(from, to, value.component(parts.range), zone).map(|period| ("period", period)));
     Some(Json::object(members))
+}
+
+/// The words of a name: the family name, and the numbers of the parts with given names, prefixes and suffixes.
+fn words<'m>(
+    part: impl Fn(usize) -> Value<'m>,
+    family: Value<'m>,
+    [given, prefix, suffix]: [&[usize]; 3],
+) -> Vec<(&'static str, Json)> {
+    let lists = [("given", given), ("prefix", prefix), ("suffix", suffix)].map(|(element, parts)| {
+        let items: Vec<Json> = parts.iter().filter_map(|n| text(part(*n))).collect();
+        (element, items)
+    });
+    let lists = lists.into_iter().filter(|(_, items)| !items.is_empty());
+    let family = text(family).map(|family| ("family", family));
+    family.into_iter().chain(lists.map(|(element, items)| (element, Json::Array(items)))).collect()
 }
 
 /// A Period of two times, else of the range DR that older versions have in their place.
