@@ -488,6 +488,15 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// What to do about a name that is none of the `names`: the one that was meant, else all of them behind `all`.
+pub fn meant<'a>(name: &str, names: impl IntoIterator<Item = &'a str>, all: &str) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("{all}: {}", names.join(", ")),
+    }
+}
+
 /// Letters that must change, appear, go or change places with the next one; case is ignored.
 fn distance(left: &str, right: &str) -> usize {
     let right: Vec<char> = right.to_lowercase().chars().collect();

@@ -109,10 +109,7 @@ impl Compiler<'_> {
         if elements.iter().any(|held| held == element) {
             return true;
         }
-        let hint = match source::nearest(element, elements.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("they fill: {}", elements.join(", ")),
-        };
+        let hint = source::meant(element, elements.iter().map(String::as_str), "they fill");
         self.problems.hint(place, format!("rows `{name}` have no row with `to = \"{element}\"`"), hint);
         false
     }

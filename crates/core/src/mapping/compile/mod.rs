@@ -178,11 +178,7 @@ fn chain(library: &Library, name: &str, problems: &mut Problems) -> Option<Vec<(
     loop {
         let file = format!("{name}.toml");
         let Some(source) = library.files.get(&file) else {
-            let names: Vec<&str> = library.names().collect();
-            let hint = match source::nearest(&name, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are: {}", names.join(", ")),
-            };
+            let hint = source::meant(&name, library.names(), "there are");
             let message = format!("there is no mapping `{name}`");
             match &named {
                 Some(place) => problems.hint(place, message, hint),
@@ -602,10 +598,9 @@ impl Compiler<'_> {
     fn near<'n>(&self, name: &str, names: impl Iterator<Item = &'n String>) -> String {
         let mut names: Vec<&str> = names.map(String::as_str).collect();
         names.sort_unstable();
-        match source::nearest(name, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if names.is_empty() => "there is none yet".to_owned(),
-            None => format!("there are: {}", names.join(", ")),
+        if names.is_empty() {
+            return "there is none yet".to_owned();
         }
+        source::meant(name, names, "there are")
     }
 }

@@ -213,10 +213,7 @@ impl Compiler<'_> {
                 Some(conversion) => Some(conversion),
                 None => {
                     let names = convert::CONVERSIONS.iter().map(|doc| doc.name);
-                    let hint = match source::nearest(&name, names.clone()) {
-                        Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("there are: {}", names.collect::<Vec<_>>().join(", ")),
-                    };
+                    let hint = source::meant(&name, names, "there are");
                     self.problems.hint(&at, format!("unknown conversion `{name}`"), hint);
                     None
                 }

@@ -144,10 +144,7 @@ impl Compiler<'_> {
     pub(super) fn refers_to(&mut self, resource: &str, targets: &[&'static str], place: &Place) {
         if !targets.is_empty() && !targets.contains(&resource) {
             let message = format!("this element cannot refer to a {resource}");
-            let hint = match source::nearest(resource, targets.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it refers to: {}", targets.join(", ")),
-            };
+            let hint = source::meant(resource, targets.iter().copied(), "it refers to");
             self.problems.hint(place, message, hint);
         }
     }
@@ -157,10 +154,7 @@ impl Compiler<'_> {
         if EVENT_KINDS.contains(&kind.as_str()) {
             return Some(kind);
         }
-        let hint = match source::nearest(&kind, EVENT_KINDS) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of: {}", EVENT_KINDS.join(", ")),
-        };
+        let hint = source::meant(&kind, EVENT_KINDS, "one of");
         self.problems.hint(&place, format!("`{kind}` is no kind of event"), hint);
         None
     }

@@ -56,10 +56,7 @@ impl Compiler<'_> {
         if codes.contains(&code) {
             return true;
         }
-        let hint = match source::nearest(code, codes.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("one of: {}", codes.join(", ")),
-        };
+        let hint = source::meant(code, codes.iter().copied(), "one of");
         self.problems.hint(place, format!("`{code}` is not in the required value set of this element"), hint);
         false
     }
@@ -97,10 +94,7 @@ impl Compiler<'_> {
             for (code, entry) in set.entries() {
                 let value = entry.value.as_str();
                 let Some(allowed) = target.binding.filter(|codes| !codes.contains(&value)) else { continue };
-                let hint = match source::nearest(value, allowed.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("one of: {}", allowed.join(", ")),
-                };
+                let hint = source::meant(value, allowed.iter().copied(), "one of");
                 let message = format!("`{code}` becomes `{value}`, which {place} cannot take");
                 self.problems.hint(&entry.place, message, hint);
             }
