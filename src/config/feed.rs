@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fairway_core::hl7v2::{Charset, Message, ParseOptions, Zone};
 use fairway_core::mapping::{self, Feed, FeedChange, IdentifierType, Library, Plan, Profile};
-use fairway_core::source::{Problems, Source, nearest, parse};
+use fairway_core::source::{Problems, Source, meant, parse};
 
 use super::ConfiguredFeed;
 use super::organisation::ConfiguredOrganisation;
@@ -111,11 +111,7 @@ pub(super) fn read(
     let kind = table.required_text("kind", problems).and_then(|(text, place)| {
         let found = KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
         if found.is_none() {
-            let names: Vec<&str> = FeedKind::names().collect();
-            let hint = match nearest(&text, names.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("one of: {}", names.join(", ")),
-            };
+            let hint = meant(&text, FeedKind::names(), "one of");
             problems.hint(&place, format!("unknown kind of feed `{text}`"), hint);
         }
         found
@@ -154,11 +150,7 @@ pub(super) fn read(
             None => {
                 let mut names: Vec<&str> = parts.plans.keys().copied().collect();
                 names.sort_unstable();
-                let hint = match nearest(&name, names.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None if names.is_empty() => "there is none yet in the mappings folder".to_owned(),
-                    None => format!("there are: {}", names.join(", ")),
-                };
+                let hint = meant(&name, names, "there are");
                 problems.hint(&place, format!("there is no mapping `{name}`"), hint);
                 None
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fairway_core::hl7v2::AckStyle;
 use fairway_core::mapping::{self, Plan, read_identifiers};
 use fairway_core::record::IdentifierKind;
-use fairway_core::source::{Place, Problems, Table, nearest, parse};
+use fairway_core::source::{Place, Problems, Table, meant, parse};
 
 use super::feed::{self, Parts};
 use super::files::Files;
@@ -274,10 +274,7 @@ fn read_listener(
     }
     for (wanted, place) in wanted {
         let Some(feed) = feeds.get(wanted.as_str()) else {
-            let hint = match nearest(&wanted, feeds.keys().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are, by their files: {}", feeds.keys().copied().collect::<Vec<_>>().join(", ")),
-            };
+            let hint = meant(&wanted, feeds.keys().copied(), "there are, by their files");
             problems.hint(&place, format!("there is no feed `{wanted}`"), hint);
             continue;
         };

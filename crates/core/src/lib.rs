@@ -6,5 +6,6 @@
 pub mod fhir;
 pub mod hl7v2;
 pub mod mapping;
+mod nearest;
 pub mod record;
 pub mod source;

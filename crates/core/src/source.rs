@@ -11,6 +11,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::nearest::nearest;
+
 /// A text file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -449,10 +451,7 @@ impl Table {
                 continue;
             }
             let message = format!("unknown key `{name}`");
-            match nearest(name, self.asked.iter().copied()) {
-                Some(near) => problems.hint(place, message, format!("did you mean `{near}`?")),
-                None => problems.hint(place, message, format!("known here: {}", self.asked.join(", "))),
-            }
+            problems.hint(place, message, meant(name, self.asked.iter().copied(), "known here"));
         }
     }
 }
@@ -477,45 +476,14 @@ pub fn one_or_many(value: &Value) -> Vec<Value> {
     value.as_array().map_or_else(|| vec![value.clone()], <[Value]>::to_vec)
 }
 
-/// The candidate that differs least from `name`, when it is close enough to be a slip of the pen.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
-    candidates
-        .into_iter()
-        .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 /// What to do about a name that is none of the `names`: the one that was meant, else all of them behind `all`.
 pub fn meant<'a>(name: &str, names: impl IntoIterator<Item = &'a str>, all: &str) -> String {
     let names: Vec<&str> = names.into_iter().collect();
     match nearest(name, names.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "there is none yet".to_owned(),
         None => format!("{all}: {}", names.join(", ")),
     }
-}
-
-/// Letters that must change, appear, go or change places with the next one; case is ignored.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.to_lowercase().chars().collect();
-    let left: Vec<char> = left.to_lowercase().chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut above: Vec<usize> = (0..=right.len()).collect();
-    for (index, from) in left.iter().enumerate() {
-        let mut row = vec![index + 1];
-        for (at, to) in right.iter().enumerate() {
-            let change = above[at] + usize::from(from != to);
-            let mut least = change.min(above[at + 1] + 1).min(row[at] + 1);
-            if index > 0 && at > 0 && left[index - 1] == *to && right[at - 1] == *from {
-                least = least.min(before[at - 1] + 1);
-            }
-            row.push(least);
-        }
-        before = std::mem::replace(&mut above, row);
-    }
-    above[right.len()]
 }
 
 #[cfg(test)]
@@ -574,12 +542,5 @@ mod tests {
         let lines: Vec<usize> =
             problems.into_vec().iter().map(|problem| problem.place.as_ref().unwrap().line_and_column().0).collect();
         assert!(lines.len() <= 3 && lines[0] == 2, "{lines:?}");
-    }
-
-    #[test]
-    fn nearest_names() {
-        assert_eq!(nearest("birthdat", ["birthDate", "gender"]), Some("birthDate"));
-        assert_eq!(nearest("xyz", ["birthDate", "gender"]), None);
-        assert_eq!(nearest("SUI", ["ADT", "SIU"]), Some("SIU"));
     }
 }

@@ -11,8 +11,9 @@ mod index;
 mod load;
 mod resolve;
 
+use crate::nearest::nearest;
 use index::NameIndex;
-pub use resolve::{PathError, nearest};
+pub use resolve::PathError;
 
 static R4: LazyLock<Table> = LazyLock::new(|| load::load(include_str!("r4-elements.txt")));
 

@@ -3,8 +3,9 @@
 //! The only place whose messages show a value: a code that the set does not have.
 
 use super::super::json::{Json, Object};
-use super::super::table::{Element, ValueSet, nearest};
+use super::super::table::{Element, ValueSet};
 use super::{Path, Walk};
+use crate::nearest::nearest;
 
 impl<'r> Walk<'r> {
     /// A Coding, CodeableConcept or Quantity with a required value set.

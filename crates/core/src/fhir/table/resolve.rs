@@ -69,44 +69,10 @@ fn suggestion(t: &'static Type, step: &str) -> Option<&'static str> {
     preferred.or_else(|| concrete.clone().next()).map(Element::name).or_else(|| t.suggest(step))
 }
 
-/// Longer words get no suggestion; nothing in FHIR is that long.
-const WORD_BYTES_MAX: usize = 64;
-
-/// The candidate with the smallest edit distance, if it is near enough to be a slip: a third of the word at most.
-pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if word.len() > WORD_BYTES_MAX {
-        return None;
-    }
-    let near = |name: &'a str| (distance(word, name), name);
-    let (distance, name) = candidates.filter(|name| name.len() <= WORD_BYTES_MAX).map(near).min()?;
-    (distance <= (word.len() / 3).max(1)).then_some(name)
-}
-
-/// Edit distance by insertion, deletion, replacement and swap of neighbours, over bytes without case.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_ascii_lowercase().into_bytes(), b.to_ascii_lowercase().into_bytes());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(before[j - 2] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::r4;
-    use super::*;
 
     fn names(type_name: &str, path: &str) -> Vec<&'static str> {
         r4().resolve(type_name, path).unwrap().iter().map(|e| e.type_name()).collect()
@@ -147,12 +113,5 @@ mod tests {
         assert_eq!(fails("Patient", "name..given").0, 5);
         let shown = r4().resolve("Patient", "name.famly").unwrap_err().to_string();
         assert_eq!(shown, "`famly` is no element of HumanName; did you mean `family`?");
-    }
-
-    #[test]
-    fn distance_counts_slips() {
-        assert_eq!(distance("family", "famly"), 1);
-        assert_eq!(distance("brithdate", "birthDate"), 1);
-        assert_eq!(distance("", "abc"), 3);
     }
 }

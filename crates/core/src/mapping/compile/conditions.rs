@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use super::Compiler;
 use crate::hl7v2::{self, Path, Repetition, SegmentName};
 use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
+use crate::nearest::nearest;
 use crate::source::{self, Place, Table, Value};
 
 /// What a condition may ask, one of them.
@@ -112,7 +113,7 @@ impl Compiler<'_> {
             return Some(segment);
         }
         let declare = format!("a segment of your own is declared at the top of the file: `segments = [\"{name}\"]`");
-        let hint = match source::nearest(name, known) {
+        let hint = match nearest(name, known) {
             Some(near) => format!("did you mean `{near}`? Or {declare}"),
             None => declare,
         };

@@ -18,6 +18,7 @@ use super::codes::CodeSet;
 use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Read, Row, Work, WritePlan};
 use crate::fhir;
 use crate::hl7v2::{self, Path, SegmentName};
+use crate::nearest::nearest;
 use crate::record::{Policy, Unknown};
 use crate::source::{self, Place, Problems, Source, Table, Value};
 
@@ -395,7 +396,7 @@ impl Compiler<'_> {
             }
         };
         if !event.0.starts_with('Z') && !hl7v2::message_codes().any(|code| code == event.0) {
-            let hint = match source::nearest(&event.0, hl7v2::message_codes()) {
+            let hint = match nearest(&event.0, hl7v2::message_codes()) {
                 Some(near) => format!("did you mean `{near}^{}`?", event.1),
                 None => "write it like `ADT^A28`; message types of your own begin with Z".to_owned(),
             };
@@ -598,9 +599,6 @@ impl Compiler<'_> {
     fn near<'n>(&self, name: &str, names: impl Iterator<Item = &'n String>) -> String {
         let mut names: Vec<&str> = names.map(String::as_str).collect();
         names.sort_unstable();
-        if names.is_empty() {
-            return "there is none yet".to_owned();
-        }
         source::meant(name, names, "there are")
     }
 }
