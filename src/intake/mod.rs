@@ -304,6 +304,10 @@ fn arrival() -> i64 {
     given
 }
 
+/// A message that was sent this much later than it came is told, µs: its sender's clock is ahead by an hour, so that what
+/// is sent with a right clock counts as older.
+const AHEAD_TOLD: i64 = 3600 * 1_000_000;
+
 impl Intake {
     async fn message(&self, bytes: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
         let received_at = arrival();
@@ -315,6 +319,12 @@ impl Intake {
         } else {
             prepare(&feeds, bytes, received_at)
         };
+        if let Content::Update(update) = &prepared.content
+            && let ahead @ AHEAD_TOLD.. = update.sent_at - received_at
+        {
+            let (environment, feed, minutes) = (self.environment, &prepared.feed, ahead / 60_000_000);
+            tracing::warn!(event = "message.ahead", environment, feed, %peer, minutes);
+        }
         if self.environment == "sandbox" {
             self.count_losses(&feeds, &prepared);
         }

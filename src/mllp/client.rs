@@ -388,11 +388,18 @@ pub fn ack_code(ack: &[u8]) -> Option<&str> {
     std::str::from_utf8(field(ack, b"MSA", 1)?).ok().filter(|code| !code.is_empty())
 }
 
-/// What an acknowledgement says in words, read in its character set: MSA-3, or else ERR-8. `None` when both are empty.
+/// What an acknowledgement says in words, read in its character set and without its escapes: MSA-3, or else ERR-8. `None`
+/// when both are empty.
 pub fn ack_text(ack: &[u8]) -> Option<String> {
     let ack = answer_text(&Bytes::copy_from_slice(ack)).0;
+    let plain = |said: &[u8]| {
+        let said = String::from_utf8_lossy(said);
+        separators(ack.as_bytes())
+            .map(|separators| unescape(&said, &separators).into_owned())
+            .unwrap_or(said.into_owned())
+    };
     let said = [(b"MSA", 3), (b"ERR", 8)].into_iter().filter_map(|(name, index)| field(ack.as_bytes(), name, index));
-    said.filter(|said| !said.is_empty()).map(|said| String::from_utf8_lossy(said).into_owned()).next()
+    said.filter(|said| !said.is_empty()).map(plain).next()
 }
 
 /// MSH-10 of a message. `None` without MSH or when empty.
@@ -445,6 +452,10 @@ mod tests {
         assert_eq!(ack_text(b"MSH|^~\\&\nMSA|AR|42\nERR||||||||eight"), some("eight"));
         assert_eq!(ack_text(b"MSH|^~\\&|||||||||||||||| 8859/2\rMSA|AR|42|\xA3\xF3d\xBC\r"), some("Łódź"));
         assert_eq!(ack_text(b"MSH|^~\\&\rMSA|AR|42|Sil\xE2n\r"), some("Silân"));
+        assert_eq!(
+            ack_text(b"MSH|^~\\&\rMSA|AR|42|ADT\\S\\A40: send a ^ as \\E\\S\\E\\\r"),
+            some("ADT^A40: send a ^ as \\S\\")
+        );
         assert_eq!(ack_code(b"\xEF\xBB\xBFMSH|^~\\&\rMSA|AA|1\r"), Some("AA"));
         assert_eq!(ack_code(b"\r\nMSH#^~\\&\r\nMSA#AA#1\r\n"), Some("AA"));
         assert_eq!(control_id_of(b"MSH|^~\\&|||||||ADT^A01| id \rMSH|x"), some("id"));

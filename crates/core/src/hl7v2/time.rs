@@ -12,6 +12,8 @@ use super::zone::Zone;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// A sender's clock is ahead by no more than this, µs: five minutes.
+const CLOCKS_DIFFER_BY: i64 = 5 * 60 * MICROS_PER_SECOND;
 /// The instants that a FHIR `instant` can write, years 1 to 9999 in UTC, in milliseconds since 1970.
 const INSTANT_MILLIS: (i64, i64) = (-62_135_596_800_000, 253_402_300_799_999);
 /// HL7 allows four digits of a second's fraction; senders type up to nine.
@@ -239,6 +241,19 @@ impl Timestamp {
         ((local - offset) * 1000 + millis).clamp(INSTANT_MILLIS.0, INSTANT_MILLIS.1) * 1000
     }
 
+    /// The instant of a time that somebody's clock showed before `received`, both in microseconds since 1970-01-01T00:00Z.
+    ///
+    /// When clocks go back an hour occurs twice and a time in it says not which: it is the second one, unless that lies
+    /// ahead of `received` by more than clocks differ. So what was sent later is later, also in that night.
+    pub fn instant_before(&self, received: i64, zone: &Zone) -> i64 {
+        let first = self.instant(zone);
+        let second = match (self.offset_minutes, self.civil()) {
+            (None, Some(civil)) => first + zone.comes_again_after(civil) * MICROS_PER_SECOND,
+            _ => first,
+        };
+        if second <= received.saturating_add(CLOCKS_DIFFER_BY) { second } else { first }
+    }
+
     /// The instant as a FHIR `instant` in UTC, to the millisecond.
     pub fn fhir_instant(&self, zone: &Zone) -> String {
         fhir_instant_from_micros(self.instant(zone))
@@ -256,10 +271,16 @@ impl Timestamp {
         if let Some(minutes) = self.offset_minutes {
             return (local, i64::from(minutes) * 60);
         }
-        let civil = DateTime::new(self.year, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0);
         // `parse` checks the parts; a hand-made impossible date is read as UTC.
-        let (shift, offset) = civil.map_or((0, 0), |civil| zone.resolve(civil));
+        let (shift, offset) = self.civil().map_or((0, 0), |civil| zone.resolve(civil));
         (local + shift, offset)
+    }
+
+    /// The local time, missing parts filled as in [`Self::instant`]; none for an impossible date.
+    fn civil(&self) -> Option<DateTime> {
+        let (month, day) = (self.month.unwrap_or(1), self.day.unwrap_or(1));
+        let (hour, minute, second) = (self.hour.unwrap_or(0), self.minute.unwrap_or(0), self.second.unwrap_or(0));
+        DateTime::new(self.year, month as i8, day as i8, hour as i8, minute as i8, second as i8, 0).ok()
     }
 }
 

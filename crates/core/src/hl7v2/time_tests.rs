@@ -191,6 +191,21 @@ fn clock_changes() {
 }
 
 #[test]
+fn of_an_hour_that_comes_twice_the_one_before_the_arrival_is_meant() {
+    let sent = |text: &str, received: &str| {
+        let instant = time(text).instant_before(time(received).instant(&Zone::utc()), &london());
+        fhir_instant_from_micros(instant)
+    };
+    assert_eq!(sent("20241027015000", "20241027005003"), "2024-10-27T00:50:00.000Z");
+    assert_eq!(sent("20241027012000", "20241027012001"), "2024-10-27T01:20:00.000Z");
+    // A sender's clock may be some minutes ahead; a message may wait for a while.
+    assert_eq!(sent("20241027012000", "20241027011600"), "2024-10-27T01:20:00.000Z");
+    assert_eq!(sent("20241027015000", "20241027013000"), "2024-10-27T00:50:00.000Z");
+    assert_eq!(sent("20241027015000+0100", "20250101"), "2024-10-27T00:50:00.000Z", "an offset that was typed wins");
+    assert_eq!(sent("20240701090000", "20250101"), "2024-07-01T08:00:00.000Z");
+}
+
+#[test]
 fn micros_to_text() {
     assert_eq!(fhir_instant_from_micros(0), "1970-01-01T00:00:00.000Z");
     assert_eq!(fhir_instant_from_micros(-1), "1969-12-31T23:59:59.999Z");

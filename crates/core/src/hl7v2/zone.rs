@@ -43,6 +43,14 @@ impl Zone {
             }
         }
     }
+
+    /// After how many seconds a local time comes again, when clocks go back; 0 for one that occurs once.
+    pub(super) fn comes_again_after(&self, local: DateTime) -> i64 {
+        match self.0.to_ambiguous_timestamp(local).offset() {
+            AmbiguousOffset::Fold { before, after } => i64::from(before.seconds()) - i64::from(after.seconds()),
+            AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Gap { .. } => 0,
+        }
+    }
 }
 
 #[cfg(test)]

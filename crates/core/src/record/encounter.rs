@@ -10,13 +10,13 @@ use super::outcome::{Fault, Refusal};
 use super::report::most_guarded;
 use crate::fhir::{Json, Object, date_range};
 
-/// Events an encounter keeps; past it the oldest update goes, which its versions still tell.
+/// Messages of a stay that are kept; past it the oldest update goes, which its versions still tell.
 const EVENTS_MAX: usize = 1000;
 
-/// One event of an encounter, as received.
+/// What one message told of a data point that is the sum of its messages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventItem {
-    /// Kind: `ADMIT`, `TRANSFER`, `DISCHARGE`, `PRE_ADMIT`, `PENDING_ADMIT` or `UPDATE`.
+    /// Kind of event: `ADMIT`, `TRANSFER`, `DISCHARGE`, `PRE_ADMIT`, `PENDING_ADMIT` or `UPDATE`.
     pub kind: String,
     /// When it happened, µs since 1970 UTC.
     pub at: i64,
@@ -27,36 +27,90 @@ pub struct EventItem {
     /// The privacy label its own codes decide; none when it has none (hl7-api 8.2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<Label>,
-    /// The event was cancelled. It says nothing of the stay any more, but keeps an older message from bringing it back.
+    /// The message tells no event: it takes back the last one of this kind that was told before it (hl7-api 3.3).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub cancelled: bool,
-    /// MSH-7 of the message that told what a cancelled event still tells, µs since 1970 UTC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_at: Option<i64>,
-    /// The Encounter as this event alone describes it; of a cancelled one at most the admission time that it told.
+    pub cancels: bool,
+    /// The Encounter as this event alone describes it.
     pub resource: Json,
 }
 
-/// Takes the event at `index` out of the stay by a message of this time. Updates go with the admission when nothing else is
-/// left: an A08 alone is no stay (hl7-api 3.3).
-pub(super) fn cancel(items: &mut Vec<EventItem>, index: usize, entered_at: i64) {
-    if let Some(item) = items.get_mut(index) {
-        // What a transfer or discharge told of the admission is not taken back with it.
-        let told = item.resource.at("period.start").filter(|_| !begins_stay(&item.kind)).cloned();
-        let told = told.map(|start| Json::object([("period", Json::object([("start", start)]))]));
-        item.told_at = told.is_some().then_some(item.entered_at);
-        (item.cancelled, item.entered_at, item.resource) = (true, entered_at, told.unwrap_or(Json::Null));
+/// Adds what a message told, in the order in which messages were entered; its place. One that tells again what was told at
+/// the same time takes its place.
+///
+/// # Errors
+/// When the encounter has too many to keep.
+pub(super) fn add(items: &mut Vec<EventItem>, new: EventItem) -> Result<usize, Refusal> {
+    let same = |item: &EventItem| *item == EventItem { label: item.label, ..new.clone() } && !item.cancels;
+    if let Some(index) = items.iter().position(same) {
+        items[index] = new;
+        return Ok(index);
     }
-    if is_cancelled(items) {
-        items.retain(|item| item.cancelled);
+    if items.len() >= EVENTS_MAX {
+        make_room(items)?;
     }
+    let index = items.partition_point(|item| item.entered_at <= new.entered_at);
+    items.insert(index, new);
+    Ok(index)
 }
 
-/// Whether the stay is: its admission is cancelled, and nothing but updates is left. A transfer or discharge that is
-/// cancelled leaves the patient where they were.
-pub(super) fn is_cancelled(items: &[EventItem]) -> bool {
-    items.iter().any(|item| item.cancelled && begins_stay(&item.kind))
-        && items.iter().all(|item| item.cancelled || item.kind == "UPDATE")
+/// Takes out the oldest update, else something that says nothing any more.
+fn make_room(items: &mut Vec<EventItem>) -> Result<(), Refusal> {
+    let stay = Stay::of(items);
+    let is_silent =
+        |index: &usize| items[*index].kind == "UPDATE" || !stay.counts(*index) && !stay.was_taken_back(*index);
+    let text = format!("PV1-19: the encounter has {EVENTS_MAX} events already; start a new one");
+    let silent = (0..items.len()).find(is_silent);
+    let pair = || stay.taken_back.first().map(|(event, by)| vec![*by, *event]);
+    let gone = silent.map(|index| vec![index]).or_else(pair).ok_or_else(|| Refusal::new(Fault::Rule, text))?;
+    for index in gone {
+        items.remove(index);
+    }
+    Ok(())
+}
+
+/// What the messages of a stay, in the order in which they were entered, leave of it. Places are those in the list.
+pub(super) struct Stay {
+    /// Events that stand.
+    standing: Vec<usize>,
+    /// Each event that was taken back, with the cancellation that did it.
+    taken_back: Vec<(usize, usize)>,
+    /// Its admission, or the one that was planned, was taken back and nothing but updates is left: an A08 alone is no stay
+    /// (hl7-api 3.3). A transfer or discharge that is taken back leaves the patient where they were.
+    pub(super) is_cancelled: bool,
+}
+
+impl Stay {
+    /// There is at most one event of a kind but transfers and updates (hl7-api 3.1). O(n²) in the worst case, n at most 1,000.
+    pub(super) fn of(items: &[EventItem]) -> Stay {
+        let mut stay = Stay { standing: Vec::new(), taken_back: Vec::new(), is_cancelled: false };
+        let mut admission_taken_back = false;
+        for (index, item) in items.iter().enumerate() {
+            let last = stay.standing.iter().rposition(|event| items[*event].kind == item.kind);
+            if !item.cancels {
+                let many = matches!(item.kind.as_str(), "TRANSFER" | "UPDATE");
+                last.filter(|_| !many).map(|last| stay.standing.remove(last));
+                stay.standing.extend((item.kind != "UPDATE" || !stay.is_cancelled).then_some(index));
+            } else if let Some(last) = last {
+                stay.taken_back.push((stay.standing.remove(last), index));
+                admission_taken_back |= begins_stay(&item.kind);
+            }
+            stay.is_cancelled =
+                admission_taken_back && stay.standing.iter().all(|event| items[*event].kind == "UPDATE");
+            if stay.is_cancelled {
+                stay.standing.clear();
+            }
+        }
+        stay
+    }
+
+    /// Whether a message has a part in what the stay is now: its event stands, or its cancellation took one back.
+    pub(super) fn counts(&self, index: usize) -> bool {
+        self.standing.contains(&index) || self.taken_back.iter().any(|(_, by)| *by == index)
+    }
+
+    fn was_taken_back(&self, index: usize) -> bool {
+        self.taken_back.iter().any(|(event, _)| *event == index)
+    }
 }
 
 /// Whether a stay begins with an event of this kind: an admission, or one that is planned.
@@ -64,64 +118,45 @@ fn begins_stay(kind: &str) -> bool {
     kind != "TRANSFER" && kind != "DISCHARGE"
 }
 
-/// An event of this kind that is cancelled already is cancelled once more: nothing older than this brings it back.
-pub(super) fn cancel_again(items: &mut [EventItem], kind: &str, entered_at: i64) -> bool {
-    let last = items.iter_mut().rev().find(|item| item.kind == kind && item.cancelled);
-    let Some(last) = last.filter(|item| item.entered_at < entered_at) else { return false };
-    last.entered_at = entered_at;
-    true
-}
-
-/// Adds an event.
-///
-/// # Errors
-/// When the encounter has too many to keep.
-pub(super) fn add(items: &mut Vec<EventItem>, event: EventItem) -> Result<(), Refusal> {
-    if items.len() >= EVENTS_MAX {
-        let update = items.iter().position(|item| item.kind == "UPDATE" || item.cancelled);
-        let text = format!("PV1-19: the encounter has {EVENTS_MAX} events already; start a new one");
-        items.remove(update.ok_or_else(|| Refusal::new(Fault::Rule, text))?);
-    }
-    items.push(event);
-    Ok(())
-}
-
 /// The label of an encounter: the most guarded one of its events, since their places, services and doctors stand side by
-/// side in it. A cancelled encounter keeps the label it had.
-pub(super) fn label(items: &[EventItem], held: Label) -> Label {
-    if items.iter().all(|item| item.cancelled) {
-        return held;
+/// side in it; of all that were told when it is cancelled.
+pub(super) fn label(items: &[EventItem]) -> Label {
+    let standing = Stay::of(items).standing;
+    if standing.is_empty() {
+        return most_guarded(items.iter().filter_map(|item| item.label));
     }
-    most_guarded(items.iter().filter(|item| !item.cancelled).filter_map(|item| item.label))
+    most_guarded(standing.iter().filter_map(|index| items[*index].label))
 }
 
-/// The Encounter that `items` add up to, and what contradicts itself in it, if anything does: a complete sentence. `base`
-/// is the resource of the newest message (identifier, subject), or the stored one when events were cancelled.
+/// The Encounter that `items` add up to, and what contradicts itself in it, if anything does: a complete sentence.
 ///
-/// Status: the admission cancelled and no event left, `cancelled`; a discharge, `finished`; an admission, transfer or
-/// update, `in-progress`; else `planned` (mapping-pitfalls 6). Class, service and doctors come from the latest event that
+/// Status: the admission taken back and no event left, `cancelled`; a discharge, `finished`; nothing but a planned admission
+/// and its updates, `planned`; else `in-progress` (mapping-pitfalls 6). Class, service and doctors come from the latest event that
 /// has them; class and place keep their history with the times between which they held (hl7-api 10.4). Admission and
-/// discharge have the times of the whole stay (hl7-api 3.1).
-pub(super) fn assemble(base: &Json, items: &[EventItem]) -> (Json, Option<&'static str>) {
-    let mut encounter = base.clone();
+/// discharge have the times of the whole stay (hl7-api 3.1). What else there is comes from the newest message.
+pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
+    let stay = Stay::of(items);
+    let standing: Vec<&EventItem> = stay.standing.iter().map(|index| &items[*index]).collect();
+    let told = items.iter().filter(|item| !item.cancels);
+    let newest = standing.iter().copied().max_by_key(|item| item.entered_at).or(told.clone().next_back());
+    let mut encounter = newest.map_or(Json::Null, |item| item.resource.clone());
     let Json::Object(object) = &mut encounter else { return (encounter, None) };
-    let standing: Vec<&EventItem> = items.iter().filter(|item| !item.cancelled).collect();
-    if standing.is_empty() && !is_cancelled(items) && !items.is_empty() {
+    let times = Times::of(items, &stay);
+    if standing.is_empty() && !stay.is_cancelled {
         // Nothing but a discharge or transfers was ever told, and that was taken back.
-        reopen(object, Times::of(items).start, items.iter().any(|item| item.kind == "TRANSFER"));
+        reopen(object, times.start, items.iter().any(|item| item.kind == "TRANSFER"));
         return (encounter, None);
     }
     for name in ["class", "classHistory", "location", "period", "participant", "serviceType"] {
         object.remove(name);
     }
-    let times = Times::of(items);
     let ordered = times.in_order(standing);
     let has = |kind: &str| ordered.iter().any(|item| item.kind == kind);
     let status = if ordered.is_empty() {
         "cancelled"
     } else if has("DISCHARGE") {
         "finished"
-    } else if ["ADMIT", "TRANSFER", "UPDATE"].into_iter().any(has) {
+    } else if has("ADMIT") || has("TRANSFER") || !(has("PRE_ADMIT") || has("PENDING_ADMIT")) {
         "in-progress"
     } else {
         "planned"
@@ -129,9 +164,8 @@ pub(super) fn assemble(base: &Json, items: &[EventItem]) -> (Json, Option<&'stat
     object.insert("status", Json::string(status));
 
     let latest = |name: &str| ordered.iter().rev().find_map(|item| item.resource.get(name));
-    let fallback = base.get("class").cloned();
-    if let Some(class) = latest("class").cloned().or(fallback) {
-        object.insert("class", class);
+    if let Some(class) = latest("class").or_else(|| told.rev().find_map(|item| item.resource.get("class"))) {
+        object.insert("class", class.clone());
     }
     let classes = runs(&times, &ordered, |item| item.resource.get("class"));
     if classes.len() > 1 {
@@ -192,14 +226,15 @@ struct Times<'a> {
 impl<'a> Times<'a> {
     /// The admission time that the newest message told, whatever its event, else that of the admission. The discharge time
     /// of the discharge, or one that a newer message told; none without a discharge.
-    fn of(items: &'a [EventItem]) -> Times<'a> {
-        let standing = || items.iter().filter(|item| !item.cancelled);
+    fn of(items: &'a [EventItem], stay: &Stay) -> Times<'a> {
+        let standing = || stay.standing.iter().map(|index| &items[*index]);
         let newest = |times: &mut dyn Iterator<Item = (i64, &'a str)>| times.max_by_key(|(entered_at, _)| *entered_at);
         let of = |kind: &str| standing().rfind(|item| item.kind == kind);
-        let told = |item: &'a EventItem| {
-            Some((item.told_at.unwrap_or(item.entered_at), item.resource.str_at("period.start")?))
-        };
-        let starts = items.iter().filter_map(told);
+        // What a transfer or discharge told of the admission is not taken back with it.
+        let taken_back =
+            stay.taken_back.iter().map(|(event, _)| &items[*event]).filter(|item| !begins_stay(&item.kind));
+        let told = |item: &'a EventItem| Some((item.entered_at, item.resource.str_at("period.start")?));
+        let starts = taken_back.chain(standing()).filter_map(told);
         let ends = standing().filter_map(|item| Some((item.entered_at, item.resource.str_at("period.end")?)));
         let start = newest(&mut { starts }).map(|(_, start)| start);
         let discharge = of("DISCHARGE");

@@ -51,6 +51,11 @@ fn held(patient: &Json) -> impl Iterator<Item = (&str, &str)> {
         .filter_map(|identifier| Some((identifier.get("system")?.as_str()?, identifier.get("value")?.as_str()?)))
 }
 
+/// Whether a Patient has an identifier of this system.
+pub(super) fn holds_system(patient: &Json, system: &str) -> bool {
+    held(patient).any(|(held, _)| held == system)
+}
+
 /// The national number of the same kind that the record holds, when the message has another one.
 pub(super) fn national_conflict<'a>(head: &'a PointHead, patient: &'a PatientUpdate) -> Option<&'a PatientIdentifier> {
     patient.identifiers.iter().find(|identifier| {

@@ -28,18 +28,20 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
         apply(&change.assignments, &mut body, &[]);
         name_patient(&mut body, record);
         if let Some(item) = &change.item {
-            let event = EventItem {
-                cancelled: false,
-                told_at: None,
+            let event = |cancels| EventItem {
                 kind: item.kind.to_string(),
                 at: item.at,
                 when: item.when.clone(),
                 entered_at: update.sent_at,
                 label: change.label,
+                cancels,
                 resource: body.clone(),
             };
-            let events = if change.policy == Policy::Delete { vec![] } else { vec![event] };
-            body = encounter::assemble(&body, &events).0;
+            // A cancellation shows what is left when there was nothing but the event.
+            let is_cancellation = change.policy == Policy::Delete;
+            let events: Vec<EventItem> =
+                std::iter::once(event(false)).chain(is_cancellation.then(|| event(true))).collect();
+            body = encounter::assemble(&events).0;
         }
         // What is refused here is told by whoever decides.
         complete(change, ChangeKind::Created, &mut body).ok();

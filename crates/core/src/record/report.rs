@@ -28,8 +28,8 @@ const DELETED: &str = "DELETED";
 /// What one message says of a report.
 pub(super) fn part(entered_at: i64, label: Option<Label>, mut resource: Json) -> EventItem {
     number_documents(&mut resource);
-    let (kind, when, cancelled) = (PART.to_owned(), String::new(), false);
-    EventItem { kind, at: entered_at, when, entered_at, label, cancelled, told_at: None, resource }
+    let (kind, when, cancels) = (PART.to_owned(), String::new(), false);
+    EventItem { kind, at: entered_at, when, entered_at, label, cancels, resource }
 }
 
 /// When the group of a data point was last deleted, as far as this one knows.
@@ -41,16 +41,8 @@ pub(super) fn deleted_at(items: &[EventItem]) -> Option<i64> {
 pub(super) fn without(items: &[EventItem], deleted: i64) -> Vec<EventItem> {
     let last = deleted_at(items).map_or(deleted, |earlier| earlier.max(deleted));
     let (when, resource) = (String::new(), Json::Null);
-    let mark = EventItem {
-        kind: DELETED.to_owned(),
-        at: last,
-        when,
-        entered_at: last,
-        label: None,
-        cancelled: true,
-        told_at: None,
-        resource,
-    };
+    let mark =
+        EventItem { kind: DELETED.to_owned(), at: last, when, entered_at: last, label: None, cancels: true, resource };
     let kept = items.iter().filter(|item| item.kind != DELETED && item.entered_at > deleted).cloned();
     std::iter::once(mark).chain(kept).collect()
 }

@@ -219,7 +219,11 @@ impl Compiler<'_> {
                 }
             },
         };
-        let (Some((to, to_place)), Some(conversion)) = (to, conversion) else { return Vec::new() };
+        let Some((to, to_place)) = to else { return Vec::new() };
+        let Some(conversion) = conversion else {
+            self.element_path(&to, &to_place, type_name);
+            return Vec::new();
+        };
         let Some((path, target)) = self.target(&to, &to_place, type_name, conversion) else { return Vec::new() };
         let op = self.op(&mut table, &source, conversion, &target, &to_place, before);
         let Some(op) = op else {

@@ -104,7 +104,7 @@ fn translate_traced(feed: &Feed, message: &Message, now: i64, trace: Trace) -> R
     }
     let header = message.segment_at(0).map(|segment| segment.field(7).component(1));
     let sent_at = match header.map(convert::timestamp) {
-        Some(Ok(Some(time))) => time.instant(&feed.zone),
+        Some(Ok(Some(time))) => time.instant_before(now, &feed.zone),
         Some(Err(text)) => return refuse(Fault::Value, &format!("MSH-7.1 (message time) {text}")),
         Some(Ok(None)) | None => {
             return refuse(Fault::Missing, "MSH-7.1 (message time) must be provided. You provided []");

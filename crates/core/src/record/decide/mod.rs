@@ -126,10 +126,13 @@ impl Draft<'_> {
         Ok(record)
     }
 
-    /// A number that only an older message has is one of the patient's all the same: no newer one took it away.
+    /// A number that only an older message has is one of the patient's all the same: no newer one took it away, or, of a
+    /// national one, gave another of its kind.
     fn late_numbers(&mut self, record: ResourceId, head: &Arc<PointHead>) {
-        let local = |identifier: &&PatientIdentifier| identifier.kind == IdentifierKind::Local;
-        let identifiers = self.update.patient.identifiers.iter().filter(local).cloned().collect();
+        let adds = |identifier: &&PatientIdentifier| {
+            identifier.kind == IdentifierKind::Local || !patient::holds_system(&head.body, &identifier.key.system)
+        };
+        let identifiers = self.update.patient.identifiers.iter().filter(adds).cloned().collect();
         let late = PatientUpdate { identifiers, assignments: Vec::new(), missing: Vec::new(), ..self.update.patient };
         let new = patient::identifier_effects(record, &head.body, &late);
         if new.is_empty() {

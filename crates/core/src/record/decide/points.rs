@@ -178,63 +178,30 @@ impl Draft<'_> {
             return Ok(());
         };
         let mut items = held.to_vec();
-        if change.unknown == Unknown::Ignore && encounter::is_cancelled(&items) {
-            self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
-            return Ok(());
-        }
-        let of_kind = |event: &EventItem| *event.kind == *item.kind;
-        let same = match change.policy {
-            Policy::Replace | Policy::Merge => items.iter().rposition(of_kind),
-            // The last one that the sender can have meant.
-            Policy::Delete => {
-                let meant = |event: &EventItem| of_kind(event) && !event.cancelled;
-                let known = items.iter().enumerate().filter(|(_, event)| meant(event) && event.entered_at <= sent_at);
-                let known = known.max_by_key(|(index, event)| (event.entered_at, *index)).map(|(index, _)| index);
-                known.or_else(|| items.iter().rposition(meant))
-            }
-            Policy::Set | Policy::Append => None,
-        };
-        // An event that was cancelled later than this message was sent is that event again.
-        let cancelled =
-            |event: &EventItem| event.cancelled && of_kind(event) && event.at == item.at && event.entered_at > sent_at;
-        let again = change.policy == Policy::Append && items.iter().any(cancelled);
-        if again || same.is_some_and(|index| items[index].entered_at > sent_at) {
-            self.note(change.resource_type, change.id, head.version, ChangeKind::Older);
-            return Ok(());
-        }
-        let event = || EventItem {
+        let cancels = change.policy == Policy::Delete;
+        let event = EventItem {
             kind: item.kind.to_string(),
             at: item.at,
             when: item.when.clone(),
             entered_at: sent_at,
             label: change.label,
-            cancelled: false,
-            told_at: None,
-            resource: body.clone(),
+            cancels,
+            resource: if cancels { Json::Null } else { body },
         };
-        match (change.policy, same) {
-            (Policy::Replace | Policy::Merge, Some(index)) => {
-                items.remove(index);
-                items.push(event());
-            }
-            (Policy::Replace | Policy::Merge | Policy::Append | Policy::Set, _) => encounter::add(&mut items, event())?,
-            (Policy::Delete, Some(index)) => encounter::cancel(&mut items, index, sent_at),
-            (Policy::Delete, None) => {
-                if encounter::cancel_again(&mut items, &item.kind, sent_at) {
-                    let head = PointHead { items: items.into(), ..(**head).clone() };
-                    self.touched.insert(head.id, Arc::new(head));
-                }
-                self.note(change.resource_type, change.id, head.version, ChangeKind::NotFound);
-                return Ok(());
-            }
-        }
-        // Cancelling says nothing of the patient's stay itself, so the stored description stands.
-        let base = if change.policy == Policy::Delete { (*head.body).clone() } else { body };
-        let (body, contradiction) = encounter::assemble(&base, &items);
-        if let Some(text) = contradiction.filter(|_| change.policy != Policy::Delete) {
+        let index = encounter::add(&mut items, event)?;
+        let counts = encounter::Stay::of(&items).counts(index);
+        let (body, contradiction) = encounter::assemble(&items);
+        if let Some(text) = contradiction.filter(|_| counts && !cancels) {
             return Err(Refusal::new(Fault::Conflict, text));
         }
-        let label = encounter::label(&items, head.label);
+        let label = encounter::label(&items);
+        if !counts && *head.body == body && head.label == label {
+            let entered_at = head.entered_at.max(sent_at);
+            self.touched.insert(head.id, Arc::new(PointHead { entered_at, items: items.into(), ..(**head).clone() }));
+            let nothing = if change.unknown == Unknown::Ignore { ChangeKind::NotFound } else { ChangeKind::Older };
+            self.note(change.resource_type, change.id, head.version, nothing);
+            return Ok(());
+        }
         self.store(head, body, items.into(), label, kind);
         Ok(())
     }
@@ -243,7 +210,7 @@ impl Draft<'_> {
 /// The items of a data point; what one message alone said of a report is the report itself.
 fn parts(head: &PointHead) -> Vec<EventItem> {
     let mut items = head.items.to_vec();
-    if head.resource_type == "DiagnosticReport" && !head.deleted && !items.iter().any(|item| !item.cancelled) {
+    if head.resource_type == "DiagnosticReport" && !head.deleted && !items.iter().any(|item| !item.cancels) {
         items.push(report::part(head.entered_at, Some(head.label), (*head.body).clone()));
     }
     items
