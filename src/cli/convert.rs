@@ -282,9 +282,9 @@ fn guide(plan: &Plan, zone: &Zone, raw: Bytes) -> Converted {
     let mut refusal = None;
     if let Ok(message) = Message::parse(raw, &ParseOptions::default()) {
         issues.extend(warnings(&message));
-        unmapped = mapping::unmapped(plan, &message);
         match mapping::resources(plan, &message, zone) {
             Ok(made) => {
+                unmapped = mapping::unmapped(plan, &message, Some(&made.reads));
                 issues.extend(made.findings.iter().map(|Finding { path, text }| issue(path, text)));
                 let mut entries: Vec<Json> = made
                     .resources
@@ -295,9 +295,12 @@ fn guide(plan: &Plan, zone: &Zone, raw: Bytes) -> Converted {
                     })
                     .collect();
                 entries.extend(made.blobs.iter().map(binary));
-                bundle = Some(collection(entries));
+                bundle = Some(collection(made.identifier, entries));
             }
-            Err(refused) => refusal = Some(refused),
+            Err(refused) => {
+                unmapped = mapping::unmapped(plan, &message, None);
+                refusal = Some(refused);
+            }
         }
     }
     let verdict = match (&prepared.content, &refusal) {
@@ -322,10 +325,8 @@ fn convert(feeds: &[Arc<ConfiguredFeed>], raw: Bytes) -> Converted {
     if let Ok(message) = Message::parse(raw, &feeds.first().map(|feed| feed.parse.clone()).unwrap_or_default()) {
         issues.extend(warnings(&message));
         if let Some(feed) = route(feeds, &message) {
-            unmapped = mapping::unmapped(&feed.feed.plan, &message);
-            if let Ok(translation) = mapping::translate(&feed.feed, &message, now) {
-                issues.extend(translation.findings.iter().map(|Finding { path, text }| issue(path, text)));
-            }
+            unmapped = mapping::unmapped(&feed.feed.plan, &message, prepared.reads.as_ref());
+            issues.extend(prepared.findings.iter().map(|Finding { path, text }| issue(path, text)));
         }
     }
     let made = match &prepared.content {
@@ -357,7 +358,7 @@ fn bundle(update: &RecordUpdate) -> Result<Json, Refusal> {
         entries.push(entry(kind, &id.to_string(), resource));
     }
     entries.extend(update.blobs.iter().map(binary));
-    Ok(collection(entries))
+    Ok(collection(None, entries))
 }
 
 fn entry(kind: &str, id: &str, resource: Json) -> Json {
@@ -376,10 +377,9 @@ fn binary(blob: &Blob) -> Json {
     entry("Binary", &blob.id, binary)
 }
 
-fn collection(entries: Vec<Json>) -> Json {
-    Json::object([
-        ("resourceType", Json::string("Bundle")),
-        ("type", Json::string("collection")),
-        ("entry", Json::Array(entries)),
-    ])
+fn collection(identifier: Option<Json>, entries: Vec<Json>) -> Json {
+    let mut members = vec![("resourceType", Json::string("Bundle"))];
+    members.extend(identifier.map(|identifier| ("identifier", identifier)));
+    members.extend([("type", Json::string("collection")), ("entry", Json::Array(entries))]);
+    Json::object(members)
 }

@@ -122,6 +122,7 @@ fn row(codes: &[&str]) -> Value {
             ("default", text("what is used when nothing is valued")),
             ("issue", text("what is told when the default is used")),
             ("fallback", truth("runs only when no row before it filled the element")),
+            ("latest", truth("of several instants the last one counts, not the first")),
             ("unit", text("path of the unit of a quantity or a duration")),
             ("with", text("what some conversions take besides the value")),
             ("title", texts("paths of the title of an attachment")),

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use fairway_core::hl7v2::{Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, answers_unparsed};
-use fairway_core::mapping::{Finding, Translation, translate, unmapped};
+use fairway_core::mapping::{Finding, Reads, Translation, translate, unmapped};
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -70,6 +70,8 @@ pub struct Prepared {
     pub content: Content,
     /// Codes without a mapping and the like.
     pub findings: Vec<Finding>,
+    /// The fields that the update was made of; none without an update.
+    pub reads: Option<Reads>,
 }
 
 /// What a message asks for, or why it cannot be asked for.
@@ -173,10 +175,10 @@ pub fn route<'f>(feeds: &'f [Arc<ConfiguredFeed>], message: &Message) -> Option<
 pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared {
     let options = feeds.first().map_or_else(ParseOptions::default, |feed| feed.parse.clone());
     let worked = catch_unwind(AssertUnwindSafe(|| prepare_parsed(feeds, &raw, &options, now)));
-    let (message, feed, content, findings) = worked.unwrap_or_else(|_| {
+    let (message, feed, content, (findings, reads)) = worked.unwrap_or_else(|_| {
         tracing::error!(event = "intake.translation_panicked");
         let text = "the message could not be translated; report it to the operator";
-        (None, None, Content::Failed(text.to_owned()), Vec::new())
+        (None, None, Content::Failed(text.to_owned()), Noticed::default())
     });
     let kind = message.as_ref().map(kind_of);
     let control_id = message.as_ref().map(|message| shortened(&message.control_id(), CONTROL_ID_CHARS_MAX));
@@ -190,26 +192,30 @@ pub fn prepare(feeds: &[Arc<ConfiguredFeed>], raw: Bytes, now: i64) -> Prepared 
         style: AckStyle::default(),
         content,
         findings,
+        reads,
     }
 }
+
+/// What was noticed, and the fields that an update was made of.
+type Noticed = (Vec<Finding>, Option<Reads>);
 
 fn prepare_parsed<'f>(
     feeds: &'f [Arc<ConfiguredFeed>],
     raw: &Bytes,
     options: &ParseOptions,
     now: i64,
-) -> (Option<Message>, Option<&'f ConfiguredFeed>, Content, Vec<Finding>) {
+) -> (Option<Message>, Option<&'f ConfiguredFeed>, Content, Noticed) {
     let message = match Message::parse(raw.clone(), options) {
         Ok(message) => message,
-        Err(error) => return (None, None, Content::Failed(error.to_string()), Vec::new()),
+        Err(error) => return (None, None, Content::Failed(error.to_string()), Noticed::default()),
     };
     if message.control_id().chars().nth(CONTROL_ID_CHARS_MAX).is_some() {
         let text = format!("MSH-10.1 (message control id) is longer than {CONTROL_ID_CHARS_MAX} characters");
-        return (Some(message), None, Content::Rejected(Refusal::new(Fault::Rule, text)), Vec::new());
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::Rule, text)), Noticed::default());
     }
     if message.code().is_empty() {
         let refusal = Refusal::new(Fault::Missing, "MSH-9.1 (message type) must be provided. You provided []");
-        return (Some(message), None, Content::Rejected(refusal), Vec::new());
+        return (Some(message), None, Content::Rejected(refusal), Noticed::default());
     }
     let Some(feed) = route(feeds, &message) else {
         let text = format!(
@@ -218,21 +224,21 @@ fn prepare_parsed<'f>(
             shortened(&message.sending_application(), NAME_CHARS_MAX),
             shortened(&message.sending_facility(), NAME_CHARS_MAX)
         );
-        return (Some(message), None, Content::Rejected(Refusal::new(Fault::MessageType, text)), Vec::new());
+        return (Some(message), None, Content::Rejected(Refusal::new(Fault::MessageType, text)), Noticed::default());
     };
     // The default character set belongs to the feed, which is known only now.
     let message = match feed.parse.default_charset == options.default_charset {
         true => message,
         false => match Message::parse(raw.clone(), &feed.parse) {
             Ok(message) => message,
-            Err(error) => return (None, Some(feed), Content::Failed(error.to_string()), Vec::new()),
+            Err(error) => return (None, Some(feed), Content::Failed(error.to_string()), Noticed::default()),
         },
     };
     match translate(&feed.feed, &message, now) {
-        Ok(Translation { update, findings }) => {
-            (Some(message), Some(feed), Content::Update(Box::new(update)), findings)
+        Ok(Translation { update, findings, reads }) => {
+            (Some(message), Some(feed), Content::Update(Box::new(update)), (findings, Some(reads)))
         }
-        Err(refusal) => (Some(message), Some(feed), Content::Rejected(refusal), Vec::new()),
+        Err(refusal) => (Some(message), Some(feed), Content::Rejected(refusal), Noticed::default()),
     }
 }
 
@@ -335,7 +341,7 @@ impl Intake {
     fn count_losses(&self, feeds: &[Arc<ConfiguredFeed>], prepared: &Prepared) {
         let (Content::Update(_), Some(message)) = (&prepared.content, &prepared.message) else { return };
         let Some(feed) = feeds.iter().find(|feed| feed.feed.name == prepared.feed) else { return };
-        for path in unmapped(&feed.feed.plan, message) {
+        for path in unmapped(&feed.feed.plan, message, prepared.reads.as_ref()) {
             self.metrics.unread(&prepared.feed, &path);
         }
         for finding in &prepared.findings {
@@ -434,6 +440,7 @@ impl Handler for Intake {
             style: self.style,
             content,
             findings: Vec::new(),
+            reads: None,
         };
         self.submit(prepared, peer, arrival()).await
     }

@@ -205,6 +205,11 @@ impl<'m> Value<'m> {
         Segment::new(self.message, self.segment as usize)
     }
 
+    /// The number of the field it is in, or is.
+    pub fn field(&self) -> u16 {
+        self.field
+    }
+
     fn has_escapes(&self) -> bool {
         !self.whole && has_mark(self.raw(), &self.separators())
     }

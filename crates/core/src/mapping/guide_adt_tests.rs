@@ -472,6 +472,47 @@ fn the_guide_reads_every_field_it_maps() {
     let pid: String =
         (2..=40).map(|n| if matches!(n, 27 | 31 | 32 | 37 | 38) { "|".to_owned() } else { format!("|F{n}") }).collect();
     let message = message("ADT^A01", "", &format!("PID|1{pid}\r"));
-    let unread = unmapped(&GUIDE, &message);
+    let unread = unmapped(&GUIDE, &message, None);
     assert_eq!(unread.iter().filter(|path| path.starts_with("PID")).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn what_came_to_nothing_is_told_to_be_unread() {
+    let unread = |event: &str, segments: &str| {
+        let message = message(event, "", segments);
+        let made = resources(&GUIDE, &message, &Zone::utc()).unwrap();
+        unmapped(&GUIDE, &message, Some(&made.reads))
+    };
+    // No visit is made of `N` without a number, no entry of a segment without what it is about.
+    let visit = "PV1|1|N|W1^B2||||C1^Att|||300\r";
+    let entries = "AL1|1|DA||SV||20200101\rDG1|1|||||F\rPR1|1||||20240702\r";
+    let expected = ["PV1-3", "PV1-7", "PV1-10", "AL1-2", "AL1-4", "AL1-6", "DG1-6", "PR1-5"];
+    assert_eq!(unread("ADT^A01", &format!("{PID}{visit}{entries}")), expected);
+    assert_eq!(unread("ADT^A40", &format!("{PID}MRG|78^^^RXX^PI|||||V4^^^RXX\r")), ["MRG-6"]);
+    // The second of two segments, too.
+    let two = "DG1|1||J1^One^L|||F\rDG1|2|||||W\r";
+    assert_eq!(unread("ADT^A01", &format!("{PID}{two}")), ["DG1-6"]);
+    assert_eq!(unread("ADT^A01", &format!("EVN|A01|20240701\r{PID}")), [""; 0]);
+}
+
+#[test]
+fn a_care_team_has_all_but_the_general_practitioner_in_either_order() {
+    let [gp, other] = ["ROL|R1|AD|PP|C9^Role^Person\r", "ROL|R2|AD|CP|C10^Other^Person\r"];
+    for roles in [[gp, other].concat(), [other, gp].concat()] {
+        let made = made("ADT^A28", &format!("{PID}{roles}"));
+        let team = one(&made, "CareTeam");
+        assert_eq!(at(target(&made, team, "participant[0].member"), "name.family"), "Other");
+        assert_eq!(at(team, "participant[1].member"), "-");
+    }
+    assert!(all(&made("ADT^A28", &format!("{PID}{gp}")), "CareTeam").is_empty());
+}
+
+#[test]
+fn a_wrong_nhs_number_is_told_and_an_ods_code_of_the_nhs_is_one() {
+    let made = made_in("GBR", "ADT^A28", "PID|||9434765918^^^NHS^NH\rPD1|||Ely Surgery^^D81001^^^NHS\r");
+    assert!(made.findings.iter().any(|one| one.path == "PID[1]: PID-3[1]" && one.text.starts_with("is no NHS number")));
+    assert_eq!(at(one(&made, "Patient"), "identifier.system"), "urn:fairway:rxx:identifier:nhs");
+    let surgery = all(&made, "Organization").into_iter().find(|one| one.to_string().contains("D81001")).unwrap();
+    assert_eq!(at(surgery, "identifier.system"), "https://fhir.nhs.uk/Id/ods-organization-code");
+    assert_eq!(at(made.identifier.as_ref().unwrap(), "value"), "1");
 }

@@ -104,6 +104,16 @@ fn a_lone_start_gets_its_end_from_the_duration() {
 }
 
 #[test]
+fn an_appointment_ends_with_the_last_of_its_services() {
+    let services = "RGS|1\rAIS|1|A|XR^Xray^L|20260701090000|||30|MIN\rAIS|2|A|CT^CT^L|20260701093000|||30|MIN\r";
+    let made = appointment("SIU^S12", "A|F|||||||||^^^20260701090000", &format!("{PID}{services}"));
+    assert_eq!(
+        (at(&made, "start"), at(&made, "end")),
+        ("2026-07-01T08:00:00.000Z".into(), "2026-07-01T09:00:00.000Z".into())
+    );
+}
+
+#[test]
 fn tq1_gives_the_times_when_sch_11_does_not() {
     let tq1 = format!("TQ1|1||||||20260701100000|20260701103000\r{PID}");
     let made = appointment("SIU^S12", "A|F", &tq1);

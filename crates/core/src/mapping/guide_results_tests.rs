@@ -348,3 +348,29 @@ fn a_vaccination_has_its_status_product_and_circumstances() {
     assert!(at(refused.one("Immunization"), "statusReason").contains("Parental decision"));
     assert_eq!(vaccine("||||||||||CP|D\n").one("Immunization").str_at("status"), Some("entered-in-error"));
 }
+
+#[test]
+fn a_value_behind_an_empty_repetition_is_the_value() {
+    let value = |obx: &str, element: &str| at(result(&format!("OBX|1|{obx}\n")).one("Observation"), element);
+    assert_eq!(value("NM|A^a^L||~140|g/L|||||F", "valueQuantity"), r#"{"value":140,"unit":"g/L"}"#);
+    assert_eq!(value("SN|A^a^L||~<^5|g|||||F", "valueQuantity"), r#"{"value":5,"comparator":"<","unit":"g"}"#);
+    assert_eq!(value("DT|A^a^L||~20240101||||||F", "valueDateTime"), r#""2024-01-01""#);
+    let coded = r#"{"coding":[{"system":"urn:fairway:rxx:codesystem:l","code":"B","display":"Beta"}],"text":"Beta"}"#;
+    assert_eq!(value("CE|A^a^L||~B^Beta^L||||||F", "valueCodeableConcept"), coded);
+    assert_eq!(value("CE|A^a^L||\"\"~B^Beta^L||||||F", "valueCodeableConcept"), coded);
+    assert!(value("ED|A^a^L||~^TEXT^PLAIN^A^hello||||||F", "extension").contains("valueAttachment"));
+}
+
+#[test]
+fn a_code_of_a_unit_stands_with_its_system() {
+    let made = result("OBX|1|NM|A^a^L||140|g/L^gram per litre^ISO+|||||F\n");
+    let expected = r#"{"value":140,"unit":"gram per litre","system":"urn:fairway:rxx:codesystem:iso-","code":"g/L"}"#;
+    assert_eq!(at(made.one("Observation"), "valueQuantity"), expected);
+}
+
+#[test]
+fn an_impossible_date_of_a_result_is_kept_as_text_and_told() {
+    let made = result("OBX|1|DT|A^a^L||20240230||||||F\n");
+    assert_eq!(at(made.one("Observation"), "valueString"), r#""20240230""#);
+    assert_eq!(made.issues(), ["OBR[1].OBX[1]: OBX-5: is no DT that could be read; kept as text"]);
+}

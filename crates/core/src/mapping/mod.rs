@@ -31,5 +31,5 @@ pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};
 pub use translate::{
-    Bundled, Explained, Feed, Finding, Translation, explain, explain_resources, resources, translate, unmapped,
+    Bundled, Explained, Feed, Finding, Reads, Translation, explain, explain_resources, resources, translate, unmapped,
 };

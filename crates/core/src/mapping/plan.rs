@@ -198,6 +198,8 @@ pub(super) struct Row {
     pub(super) null_deletes: bool,
     /// Runs only when no row before it filled the element.
     pub(super) fallback: bool,
+    /// Of several instants the last one counts, not the first.
+    pub(super) latest: bool,
     /// What is told when the row gives its default.
     pub(super) issue: Option<String>,
     /// Where the row stands in its file.

@@ -610,10 +610,10 @@ fn unread_fields_are_counted_by_path() {
     let feed = feed(ORU);
     let message =
         message("ORU^R01", "PV1|1|O\rOBR|1||F1||||2026|||X\rOBX|1|NM|A^a^L||1|mg\rOBX|2|NM|B^b||2\rZZZ|1|y\r");
-    assert_eq!(unmapped(&feed.plan, &message), ["PV1-2", "OBR-10", "OBX-3.3", "ZZZ-1", "ZZZ-2"]);
+    assert_eq!(unmapped(&feed.plan, &message, None), ["PV1-2", "OBR-10", "OBX-3.3", "ZZZ-1", "ZZZ-2"]);
     // As many as there can be; each is looked up, not searched for.
     let message = self::message("ORU^R01", &format!("ZZZ{}\r", "|a".repeat(60_000)).repeat(5));
-    assert_eq!(unmapped(&feed.plan, &message).len(), 60_000);
+    assert_eq!(unmapped(&feed.plan, &message, None).len(), 60_000);
 }
 
 #[test]

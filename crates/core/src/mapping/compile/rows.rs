@@ -152,6 +152,7 @@ impl Compiler<'_> {
         let unless = self.conditions(&mut table, "unless");
         let outside = self.segments_of(&mut table, "outside");
         let fallback = table.boolean("fallback", self.problems).unwrap_or(false);
+        let latest = table.boolean("latest", self.problems).unwrap_or(false);
         let issue = table.text("issue", self.problems);
         if let Some((_, at)) = issue.as_ref().filter(|_| !table.has("default")) {
             self.problems.hint(
@@ -262,6 +263,7 @@ impl Compiler<'_> {
             id,
             null_deletes,
             fallback,
+            latest,
             issue,
             place,
         };

@@ -18,7 +18,7 @@ use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 
 pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
 pub(super) use coded::{code_suffix, coded, coding, test_code};
-use coded::{coding_system, collapse, concept_words};
+use coded::{coding_system, collapse, concept_words, local_system};
 pub(super) use contact::{contact_point, telecom};
 pub(super) use duration::{minutes, seconds};
 pub(super) use number::{boolean, days, decimal, integer, plain_number};
@@ -27,8 +27,8 @@ pub(super) use observation::{
     result_values,
 };
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, ndl_human_name, ndl_identifier, postal_address,
-    xcn_human_name, xcn_identifier, xon_identifier,
+    cx_identifier, ei_identifier, hd_identifier, human_name, is_wrong_nhs_number, ndl_human_name, ndl_identifier,
+    postal_address, xcn_human_name, xcn_identifier, xon_identifier,
 };
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
@@ -505,13 +505,17 @@ pub(super) fn period(value: Value<'_>, zone: &Zone) -> Option<Json> {
 }
 
 /// CQ: its unit is spread over the sub-components of the second component; or a number whose unit stands elsewhere.
-pub(super) fn quantity(value: Value<'_>, unit: Option<Value<'_>>) -> Converted {
+pub(super) fn quantity(value: Value<'_>, unit: Option<Value<'_>>, organisation: &str) -> Converted {
     let text = part_of(value, 1).trimmed();
     if text.is_empty() {
         return Ok(None);
     }
     let number = plain_number(&text).ok_or("must be a number")?;
-    Ok(Some(observation::quantity(number, unit.or(Some(part_of(value, 2))), None)))
+    Ok(Some(observation::quantity(
+        number,
+        observation::Unit { given: unit.or(Some(part_of(value, 2))), organisation },
+        None,
+    )))
 }
 
 /// HD as a URI.
@@ -576,12 +580,12 @@ mod tests {
                 Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),
-                Conversion::Quantity => quantity(value, None),
+                Conversion::Quantity => quantity(value, None, "RXX"),
                 Conversion::AuthorityUri => Ok(authority_uri(value, "RXX")),
                 Conversion::TestCode => Ok(test_code(value, "RXX")),
                 Conversion::TextAttachment => Ok(Some(text_attachment(value.text().into_owned(), None).0)),
-                Conversion::LowOfRange => Ok(reference_range(value, None).0),
-                Conversion::HighOfRange => Ok(reference_range(value, None).1),
+                Conversion::LowOfRange => Ok(reference_range(value, None, "RXX").0),
+                Conversion::HighOfRange => Ok(reference_range(value, None, "RXX").1),
                 Conversion::NdlHumanName => Ok(ndl_human_name(value)),
                 Conversion::NdlIdentifier => Ok(ndl_identifier(value, "RXX")),
                 Conversion::Minutes => minutes(value, "s"),

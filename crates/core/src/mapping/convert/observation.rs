@@ -4,25 +4,34 @@
 
 use std::borrow::Cow;
 
-use super::{coded, coding_system, collapse, concept_words, plain_number, printable, text, timestamp};
+use super::{coded, coding_system, collapse, concept_words, local_system, plain_number, printable, text, timestamp};
 use crate::fhir::Json;
 use crate::hl7v2::{Level, Segment, TimeOfDay, Value, Zone};
 
-/// Quantity of a number and the unit in OBX-6.
-pub(super) fn quantity(number: Json, unit: Option<Value<'_>>, comparator: Option<&str>) -> Json {
+/// A unit as it was sent, and whose codes those of no known system are.
+#[derive(Clone, Copy)]
+pub(super) struct Unit<'a> {
+    pub(super) given: Option<Value<'a>>,
+    pub(super) organisation: &'a str,
+}
+
+/// Quantity of a number and its unit; a code stands with its system (v2-to-fhir CWE[Quantity]).
+pub(super) fn quantity(number: Json, unit: Unit<'_>, comparator: Option<&str>) -> Json {
     let mut members = vec![("value", number)];
     if let Some(comparator) = comparator {
         members.push(("comparator", Json::string(comparator)));
     }
-    if let Some(unit) = unit.filter(Value::is_valued) {
+    let organisation = unit.organisation;
+    if let Some(unit) = unit.given.filter(Value::is_valued) {
         // A field has components, a component of CQ sub-components.
         let part = |n: usize| if unit.level() < Level::Component { unit.component(n) } else { unit.subcomponent(n) };
         let code = part(1).trimmed();
         members.extend(text(part(2)).or_else(|| text(part(1))).map(|words| ("unit", words)));
-        if !code.is_empty()
-            && let Some(system) = coding_system(&part(3).trimmed())
-        {
-            members.push(("system", Json::String(system.into_owned())));
+        let name = part(3).trimmed();
+        if !code.is_empty() && !name.is_empty() {
+            let known = coding_system(&name).map(Cow::into_owned);
+            let system = known.unwrap_or_else(|| local_system(&name, organisation));
+            members.push(("system", Json::String(system)));
             members.push(("code", Json::String(collapse(&code))));
         }
     }
@@ -63,7 +72,7 @@ pub(in crate::mapping) fn observation_value(
     if !value.is_valued() {
         return None;
     }
-    let first = value.repetition(1);
+    let first = valued_repetition(value);
     // Several values have no place in one of FHIR's elements; as text none is lost.
     if value.repetitions().filter(|one| one.is_valued()).nth(1).is_some() && value_type != "ED" {
         return match value_type {
@@ -72,8 +81,9 @@ pub(in crate::mapping) fn observation_value(
         };
     }
     match value_type {
-        "NM" | "" | "ST" => numeric(value, value_type, unit).or_else(words),
-        "SN" => numeric(value, value_type, unit).or_else(|| Some((2, Json::String(sn_words(first))))),
+        "NM" | "" | "ST" => numeric(value, value_type, Unit { given: unit, organisation }).or_else(words),
+        "SN" => numeric(value, value_type, Unit { given: unit, organisation })
+            .or_else(|| Some((2, Json::String(sn_words(first))))),
         "CE" | "CWE" | "CNE" | "CF" | "IS" | "ID" => coded(first, organisation).map(|concept| (1, concept)),
         "DT" | "TS" | "DTM" => match timestamp(first) {
             Ok(Some(time)) => Some((3, Json::String(time.fhir_date_time(zone)))),
@@ -90,6 +100,11 @@ pub(in crate::mapping) fn observation_value(
     }
 }
 
+/// The first repetition that says something; the first one when none does.
+fn valued_repetition(field: Value<'_>) -> Value<'_> {
+    field.repetitions().find(Value::is_valued).unwrap_or(field.repetition(1))
+}
+
 /// OBX-5 as HL7's guide has it (v2-to-fhir OBX[Observation]): one value for each repetition, but text that repeats is lines
 /// of one text. Nothing for documents, which are no values.
 pub(in crate::mapping) fn result_values(
@@ -98,6 +113,7 @@ pub(in crate::mapping) fn result_values(
     unit: Option<Value<'_>>,
     (zone, organisation): (&Zone, &str),
 ) -> Vec<(usize, Json)> {
+    let of_number = Unit { given: unit, organisation };
     let valued: Vec<Value<'_>> = value.repetitions().filter(Value::is_valued).collect();
     match value_type {
         "ED" | "RP" => Vec::new(),
@@ -105,9 +121,9 @@ pub(in crate::mapping) fn result_values(
             .into_iter()
             .filter_map(|one| {
                 let wide = match value_type {
-                    "NR" => range(one, unit).map(|range| (5, range)),
+                    "NR" => range(one, of_number).map(|range| (5, range)),
                     "DR" => super::period(one, zone).map(|period| (7, period)),
-                    "SN" => sn_ratio(one, unit),
+                    "SN" => sn_ratio(one, of_number),
                     _ => None,
                 };
                 wide.or_else(|| observation_value(one, value_type, unit, (zone, organisation)))
@@ -118,7 +134,7 @@ pub(in crate::mapping) fn result_values(
 }
 
 /// NR (v2-to-fhir NR[Range]).
-fn range(value: Value<'_>, unit: Option<Value<'_>>) -> Option<Json> {
+fn range(value: Value<'_>, unit: Unit<'_>) -> Option<Json> {
     let end = |n: usize| plain_number(&value.component(n).trimmed()).map(|number| quantity(number, unit, None));
     let ends: Vec<_> =
         [("low", end(1)), ("high", end(2))].into_iter().filter_map(|(name, end)| Some((name, end?))).collect();
@@ -126,7 +142,7 @@ fn range(value: Value<'_>, unit: Option<Value<'_>>) -> Option<Json> {
 }
 
 /// SN of a ratio whose first number has a comparator: `>1:128` (v2-to-fhir SN[Ratio]).
-fn sn_ratio(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+fn sn_ratio(value: Value<'_>, unit: Unit<'_>) -> Option<(usize, Json)> {
     let comparator = value.component(1).trimmed();
     if !matches!(&*comparator, "<" | ">" | "<=" | ">=") || !matches!(&*value.component(3).trimmed(), ":" | "/") {
         return None;
@@ -137,7 +153,12 @@ fn sn_ratio(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> 
 }
 
 /// The ends of a plain reference range: `3.5-5.0`, `<5`, `>=2`, two numbers as NR; none of what says more.
-pub(in crate::mapping) fn reference_range(value: Value<'_>, unit: Option<Value<'_>>) -> (Option<Json>, Option<Json>) {
+pub(in crate::mapping) fn reference_range(
+    value: Value<'_>,
+    given: Option<Value<'_>>,
+    organisation: &str,
+) -> (Option<Json>, Option<Json>) {
+    let unit = Unit { given, organisation };
     let end = |text: &str| plain_number(text.trim()).map(|number| quantity(number, unit, None));
     let (text, second) = (value.component(1).trimmed(), value.component(2).trimmed());
     if !second.is_empty() {
@@ -160,14 +181,14 @@ pub(in crate::mapping) fn reference_range(value: Value<'_>, unit: Option<Value<'
 
 /// What is a quantity, a range or a ratio: one number where OBX-2 says so or says nothing (hl7-api 6.1, OBX-5), text that
 /// is a number and has a unit, or SN.
-fn numeric(field: Value<'_>, value_type: &str, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+fn numeric(field: Value<'_>, value_type: &str, unit: Unit<'_>) -> Option<(usize, Json)> {
     if field.repetitions().filter(Value::is_valued).nth(1).is_some() {
         return None;
     }
     let number = match value_type {
-        "NM" | "" => plain_number(&field.repetition(1).trimmed()),
-        "ST" if unit.is_some_and(|unit| unit.is_valued()) => plain_number(&field.trimmed()),
-        "SN" => return structured_numeric(field.repetition(1), unit),
+        "NM" | "" => plain_number(&valued_repetition(field).trimmed()),
+        "ST" if unit.given.is_some_and(|unit| unit.is_valued()) => plain_number(&field.trimmed()),
+        "SN" => return structured_numeric(valued_repetition(field), unit),
         _ => None,
     };
     Some((0, quantity(number?, unit, None)))
@@ -175,7 +196,8 @@ fn numeric(field: Value<'_>, value_type: &str, unit: Option<Value<'_>>) -> Optio
 
 /// Whether [`observation_value`] makes something of OBX-5 that has a place for the unit.
 pub(in crate::mapping) fn is_quantity(obx: Segment<'_>) -> bool {
-    numeric(obx.field(5), &obx.field(2).component(1).trimmed(), Some(obx.field(6))).is_some()
+    numeric(obx.field(5), &obx.field(2).component(1).trimmed(), Unit { given: Some(obx.field(6)), organisation: "" })
+        .is_some()
 }
 
 /// OBX-5 as lines of a report: codes by their words, and a unit behind what has one.
@@ -208,7 +230,7 @@ fn coded_words(field: Value<'_>) -> Vec<String> {
 }
 
 /// SN: comparator, number, separator, number (v2-to-fhir SN[Quantity], SN[Range], SN[Ratio]).
-fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usize, Json)> {
+fn structured_numeric(value: Value<'_>, unit: Unit<'_>) -> Option<(usize, Json)> {
     let comparator = value.component(1).trimmed();
     let comparator = match &*comparator {
         "" | "=" => None,
@@ -224,8 +246,10 @@ fn structured_numeric(value: Value<'_>, unit: Option<Value<'_>>) -> Option<(usiz
             Some((5, range))
         }
         (":" | "/", Some(top), Some(bottom)) if comparator.is_none() => {
-            let ratio =
-                Json::object([("numerator", quantity(top, unit, None)), ("denominator", quantity(bottom, None, None))]);
+            let ratio = Json::object([
+                ("numerator", quantity(top, unit, None)),
+                ("denominator", quantity(bottom, Unit { given: None, ..unit }, None)),
+            ]);
             Some((6, ratio))
         }
         _ => None,

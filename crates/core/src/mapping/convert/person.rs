@@ -197,8 +197,10 @@ pub(in crate::mapping) fn xon_identifier(value: Value<'_>, system: Option<&str>,
     let authority = |n: usize| value.component(6).subcomponent(n).trimmed();
     let kind = value.component(7).trimmed();
     let system = system.filter(|system| *system != ODS || number.as_str().is_some_and(is_ods_code));
-    let system = authority_system([&authority(1), &authority(2), &authority(3)], organisation)
-        .or_else(|| system.map(str::to_owned));
+    // The NHS gives its organisations no other codes.
+    let of_nhs = system == Some(ODS) && matches!(&*authority(1), "NHS" | "ODS") && authority(2).is_empty();
+    let given = authority_system([&authority(1), &authority(2), &authority(3)], organisation).filter(|_| !of_nhs);
+    let system = given.or_else(|| system.map(str::to_owned));
     made(number, Some(&*kind).filter(|kind| !kind.is_empty()), system, None)
 }
 
@@ -259,6 +261,15 @@ fn identifier(
         false => authority_system([&parts[0], &parts[1], &parts[2]], organisation),
     };
     made(number, kind, system, period)
+}
+
+/// Whether a CX calls itself an NHS number and is none.
+pub(in crate::mapping) fn is_wrong_nhs_number(value: Value<'_>) -> bool {
+    let number = value.component(1).trimmed();
+    let part = |n: usize| value.component(4).subcomponent(n).trimmed();
+    let kind = value.component(5).trimmed();
+    let named = matches!(&*part(1), "NHS" | "NHSNMBR" | "NHSNBR") || matches!(split_status(&kind).0, "NH" | "NHSNMBR");
+    named && nhs_number(&number).is_none()
 }
 
 /// Whether a number with a valid check digit is an NHS number: authority or type say so, or neither is there and the

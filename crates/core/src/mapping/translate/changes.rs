@@ -51,6 +51,7 @@ impl<'m> Run<'_, 'm> {
                     return Err(scope.refusal(Fault::Conflict, text));
                 }
                 changes.push(change);
+                self.places.reading.settle();
             }
         }
         Ok(changes)

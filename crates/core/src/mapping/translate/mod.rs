@@ -5,6 +5,7 @@
 //! makes data points, `resources` what the HL7 guide makes, `rows` fills their elements.
 
 mod changes;
+mod reads;
 mod resources;
 mod rows;
 mod scope;
@@ -24,6 +25,7 @@ use resources::Resources;
 use scope::{Places, Scope};
 use trace::{Mark, Trace};
 
+pub use reads::Reads;
 pub use resources::{Bundled, explain_resources, resources};
 pub use trace::Explained;
 
@@ -68,6 +70,8 @@ pub struct Translation {
     pub update: RecordUpdate,
     /// Codes without a mapping and the like.
     pub findings: Vec<Finding>,
+    /// The fields it was made of.
+    pub reads: Reads,
 }
 
 /// How far a sender's clock may be ahead, in µs: a year. What is entered later than everything that follows would keep
@@ -144,14 +148,15 @@ fn translate_traced(feed: &Feed, message: &Message, now: i64, trace: Trace) -> R
     run.block(patient_plan.rows, &whole, &mut patient.assignments, &mut patient.missing)?;
     run.trace.name(Mark::default(), "Patient");
     let teams = match teams_plan {
-        Some((add, remove)) => teams(message, add, remove)?,
+        Some((add, remove)) => run.teams(add, remove)?,
         None => None,
     };
     let changes = run.writes(feed, writes, sent_at, &whole)?;
     let named = feed.organisation.team(message.sending_facility().trim());
     let source_team = named.or_else(|| feed.organisation.team(feed.source_team.as_ref()?));
     let creating_team = source_team.unwrap_or_else(|| feed.organisation.default_team()).alias.clone();
-    let Run { blobs, findings, trace, .. } = run;
+    let Run { blobs, findings, trace, places, .. } = run;
+    let reads = places.reading.into_reads();
     let update = RecordUpdate {
         organisation: feed.organisation.clone(),
         creating_team,
@@ -161,7 +166,7 @@ fn translate_traced(feed: &Feed, message: &Message, now: i64, trace: Trace) -> R
         changes,
         blobs,
     };
-    Ok((Translation { update, findings }, trace))
+    Ok((Translation { update, findings, reads }, trace))
 }
 
 /// The segment before the first line that is none, as `PID[1]`. Most often the line is the rest of a field in which its
@@ -175,23 +180,10 @@ fn stray_line(message: &Message) -> Option<String> {
 /// Aliases in one list of teams at most.
 const TEAMS_MAX: usize = 1000;
 
-/// The aliases of the segment that lists teams; none when it is not there or empty.
-fn teams(message: &Message, add: &Path, remove: &Path) -> Result<Option<TeamRequest>, Refusal> {
-    let aliases = |path: &Path| -> Result<Vec<String>, Refusal> {
-        let values = path.in_message(message).map(|value| value.trimmed().into_owned());
-        let aliases: Vec<String> = values.filter(|alias| !alias.is_empty()).take(TEAMS_MAX + 1).collect();
-        if aliases.len() > TEAMS_MAX {
-            return Err(Refusal::new(Fault::Rule, format!("{path} lists more than {TEAMS_MAX} teams")));
-        }
-        Ok(aliases)
-    };
-    let request = TeamRequest { add: aliases(add)?, remove: aliases(remove)? };
-    Ok((!request.add.is_empty() || !request.remove.is_empty()).then_some(request))
-}
-
-/// The valued fields of a message that its mapping does not read, as `PID-10`, where only other components are read as
-/// `PID-5.7`, and where only the first repetition is read as `PV1-7[2]`; each once.
-pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
+/// The valued fields of a message of which nothing was made, as `PID-10`, where only other components are read as
+/// `PID-5.7`, and where only the first repetition is read as `PV1-7[2]`; each once. Without `reads`, those that no row of
+/// its mapping reads. MSH and the patient identifiers are always read.
+pub fn unmapped(plan: &Plan, message: &Message, reads: Option<&Reads>) -> Vec<String> {
     let Some(plan) = plan.message(&message.code(), &message.trigger()) else { return Vec::new() };
     let (mut found, mut known): (Vec<String>, HashSet<String>) = Default::default();
     let mut add = |path: String| {
@@ -207,17 +199,21 @@ pub fn unmapped(plan: &Plan, message: &Message) -> Vec<String> {
                 continue;
             }
             let field = segment.field(number);
-            if !field.is_valued() {
+            // EVN-1 says once more what MSH-9 says.
+            let again = name == "EVN" && number == 1 && field.trimmed() == message.trigger();
+            if !field.is_valued() || again {
                 continue;
             }
-            let reads: Vec<&Read> =
+            let by_plan: Vec<&Read> =
                 plan.reads.iter().filter(|read| read.segment.as_str() == name && read.field == number).collect();
-            if reads.is_empty() {
+            let always = name == "MSH" || name == "PID" && matches!(number, 2 | 3);
+            let was_read = always || reads.is_none_or(|reads| reads.has(segment.index(), number));
+            if by_plan.is_empty() || !was_read {
                 add(format!("{name}-{number}"));
                 continue;
             }
             for (repetition_index, repetition) in field.repetitions().enumerate() {
-                let mut of_this = reads.iter().filter(|read| read.all || repetition_index == 0).peekable();
+                let mut of_this = by_plan.iter().filter(|read| read.all || repetition_index == 0).peekable();
                 if of_this.peek().is_none() {
                     if repetition.is_valued() {
                         add(format!("{name}-{number}[{}]", repetition_index + 1));
@@ -264,6 +260,23 @@ impl<'a, 'm> Run<'a, 'm> {
     fn new(plan: &'a Plan, organisation: &'a str, zone: &'a Zone, places: Places<'m>, trace: Trace) -> Run<'a, 'm> {
         let (blobs, findings) = (Vec::new(), Vec::new());
         Run { plan, organisation, zone, places, blobs, findings, resources: Resources::default(), trace }
+    }
+
+    /// The aliases of the segment that lists teams; none when it is not there or empty.
+    fn teams(&self, add: &Path, remove: &Path) -> Result<Option<TeamRequest>, Refusal> {
+        let aliases = |path: &Path| -> Result<Vec<String>, Refusal> {
+            let mut aliases: Vec<String> = Vec::new();
+            self.places.each_value(&Scope::whole(), path, |value| {
+                aliases.extend(Some(value.trimmed().into_owned()).filter(|alias| !alias.is_empty()));
+                aliases.len() > TEAMS_MAX
+            });
+            if aliases.len() > TEAMS_MAX {
+                return Err(Refusal::new(Fault::Rule, format!("{path} lists more than {TEAMS_MAX} teams")));
+            }
+            Ok(aliases)
+        };
+        let request = TeamRequest { add: aliases(add)?, remove: aliases(remove)? };
+        Ok((!request.add.is_empty() || !request.remove.is_empty()).then_some(request))
     }
 
     /// What cannot be read is told and left out rather than refused.

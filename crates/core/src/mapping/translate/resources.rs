@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::scope::{Places, Scope};
 use super::trace::Trace;
-use super::{Explained, Finding, Run};
+use super::{Explained, Finding, Reads, Run};
 use crate::fhir::{self, Json};
 use crate::hl7v2::{Message, SegmentName, Structure, Zone};
 use crate::mapping::plan::{BlockId, MakePlan, Plan, Work};
@@ -23,6 +23,10 @@ pub struct Bundled {
     pub blobs: Vec<Blob>,
     /// Values left out, codes without a mapping and the like.
     pub findings: Vec<Finding>,
+    /// The fields it was made of.
+    pub reads: Reads,
+    /// The Identifier of the message (v2-to-fhir MSH[Bundle]); none without a control id.
+    pub identifier: Option<Json>,
 }
 
 /// Resources under way.
@@ -30,7 +34,8 @@ pub struct Bundled {
 pub(super) struct Resources {
     /// Which resource is made for a segment, by its index; none for the whole message.
     targets: HashMap<(&'static str, Option<usize>), ResourceId>,
-    made: Vec<(String, Json)>,
+    /// Reference and content, and where it was made.
+    made: Vec<(String, Json, String)>,
     known: HashSet<String>,
 }
 
@@ -65,13 +70,19 @@ fn resources_traced(plan: &Plan, message: &Message, zone: &Zone, trace: Trace) -
     run.places.run_checks(&of_message.checks, &Scope::whole())?;
     run.make_all(makes, message)?;
     run.drop_invalid();
-    let Run { mut blobs, mut findings, resources, trace, .. } = run;
+    let Run { mut blobs, mut findings, resources, trace, places, .. } = run;
+    let reads = places.reading.into_reads();
     // What two rows read is told once, and a document that two elements name is there once.
     let (mut kept, mut told) = (HashSet::new(), HashSet::new());
     blobs.retain(|blob| kept.insert(blob.id.clone()));
     findings.retain(|finding| finding.path.is_empty() || told.insert((finding.path.clone(), finding.text.clone())));
-    let resources = resources.made.into_iter().map(|(_, resource)| resource).collect();
-    Ok((Bundled { resources, blobs, findings }, trace))
+    let resources = resources.made.into_iter().map(|(_, resource, _)| resource).collect();
+    let control_id = message.control_id();
+    let identifier = (!control_id.trim().is_empty()).then(|| {
+        let system = format!("urn:fairway:{sender}:message");
+        Json::object([("system", Json::String(system)), ("value", Json::string(control_id.trim()))])
+    });
+    Ok((Bundled { resources, blobs, findings, reads, identifier }, trace))
 }
 
 /// Whose codes and numbers a message holds: its sending facility, else its application.
@@ -113,25 +124,30 @@ impl<'m> Run<'_, 'm> {
         for (make, scope, id) in work {
             let mut missing = Vec::new();
             let (mut inner, mut body) = (Vec::new(), resource(make.resource, id));
-            let (since, around) = (self.trace.mark(), self.trace.begin());
+            let (since, around, page) = (self.trace.mark(), self.trace.begin(), self.places.reading.page());
             let told = self.block(make.rows, &scope, &mut inner, &mut missing)?;
             self.trace.resume(around);
             self.trace.name(since, &format!("{}/{id}", make.resource));
             for text in missing.iter() {
-                self.findings.push(Finding { path: String::new(), text: text.clone() });
+                let path = scope.path();
+                let text = text.strip_prefix(&format!("{path}: ")).unwrap_or(text).to_owned();
+                self.findings.push(Finding { path, text });
             }
             if (told || make.bare) && missing.is_empty() {
                 apply(&inner, &mut body, &[]);
-                self.keep(make.resource, id, body);
+                self.keep(make.resource, id, body, &scope);
+            } else {
+                self.places.reading.take_back(page);
             }
+            self.places.reading.settle();
         }
         Ok(())
     }
 
-    fn keep(&mut self, kind: &str, id: ResourceId, body: Json) {
+    fn keep(&mut self, kind: &str, id: ResourceId, body: Json, scope: &Scope<'m>) {
         let reference = format!("{kind}/{id}");
         if self.resources.known.insert(reference.clone()) {
-            self.resources.made.push((reference, body));
+            self.resources.made.push((reference, body, scope.path()));
         }
     }
 
@@ -158,7 +174,7 @@ impl<'m> Run<'_, 'm> {
                 object.insert(name, value);
             }
         }
-        self.keep(kind, id, body);
+        self.keep(kind, id, body, scope);
         Ok(Some(reference(kind, id)))
     }
 
@@ -182,13 +198,13 @@ impl<'m> Run<'_, 'm> {
         loop {
             let before = self.resources.made.len();
             let mut findings = Vec::new();
-            self.resources.made.retain_mut(|(reference, body)| {
+            self.resources.made.retain_mut(|(reference, body, path)| {
                 let kind = reference.split('/').next().unwrap_or_default();
                 while let Some(issue) = fhir::check(body).first() {
                     let whole = !(remove_end(body, issue) || remove_item(body, &issue.path));
                     let what = if whole { kind } else { "part of it" };
                     let text = format!("makes no valid {kind}, so {what} is left out: {issue}");
-                    findings.push(Finding { path: String::new(), text });
+                    findings.push(Finding { path: path.clone(), text });
                     if whole {
                         return false;
                     }
@@ -196,9 +212,9 @@ impl<'m> Run<'_, 'm> {
                 true
             });
             self.findings.append(&mut findings);
-            let there: HashSet<String> = self.resources.made.iter().map(|(reference, _)| reference.clone()).collect();
+            let there: HashSet<String> = self.resources.made.iter().map(|(reference, ..)| reference.clone()).collect();
             let mut pruned = false;
-            for (_, body) in &mut self.resources.made {
+            for (_, body, _) in &mut self.resources.made {
                 prune(body, &there, &mut pruned);
             }
             if !pruned && self.resources.made.len() == before {

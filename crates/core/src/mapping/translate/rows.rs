@@ -38,6 +38,10 @@ impl<'m> Run<'_, 'm> {
                     if let Some(id) = &row.id {
                         number(id, &mut values);
                     }
+                    if row.latest {
+                        // An instant is written in UTC, so that texts compare as times.
+                        values.sort_by(|one, other| other.as_str().cmp(&one.as_str()));
+                    }
                     add(assignments, path, row.many, values);
                 }
                 Some(Made::Deleted) => {
@@ -51,8 +55,8 @@ impl<'m> Run<'_, 'm> {
                     let value = if row.many { Json::Array(vec![value]) } else { value };
                     assignments.push(Assignment { path: row.path.clone(), value: Some(value), is_default: true });
                 }
-                None if row.need == Need::Never || !asked => {}
                 None if row.need == Need::Rows => return Ok(false),
+                None if row.need == Need::Never || !asked => {}
                 None => {
                     let refusal = scope.refusal(Fault::Missing, &row.missing_text());
                     if row.need == Need::Always && !self.is_lenient() {
@@ -163,7 +167,7 @@ impl<'m> Run<'_, 'm> {
         let Source::First(paths) = &row.source else { return vec![*scope] };
         let mut found = Vec::new();
         for path in paths {
-            self.places.each_value(scope, path, |value| {
+            self.places.values_at(scope, path, |value| {
                 if value.is_valued() {
                     found.push(scope.at_value(value));
                 }
@@ -184,10 +188,11 @@ impl<'m> Run<'_, 'm> {
         missing: &mut Vec<String>,
     ) -> Result<Option<Json>, Refusal> {
         let mut inner = Vec::new();
-        let (before, since) = (missing.len(), self.trace.mark());
+        let (before, since, page) = (missing.len(), self.trace.mark(), self.places.reading.page());
         let told = self.block(block, scope, &mut inner, missing)?;
         if !told || missing.len() > before || inner.is_empty() {
             self.trace.take_back(since);
+            self.places.reading.take_back(page);
             return Ok(None);
         }
         let mut json = Json::Object(Default::default());
@@ -246,7 +251,7 @@ impl<'m> Run<'_, 'm> {
                     Some(_) => path.to_string().replace("[*]", &format!("[{}]", index + 1)),
                     None => scope.value.map(place_of).unwrap_or_default(),
                 };
-                let noticed = self.findings.len();
+                let (noticed, documents) = (self.findings.len(), self.blobs.len());
                 let fault = if matches!(row.op, Op::Codes { .. }) { Fault::Code } else { Fault::Value };
                 let converted = match self.convert(row, scope, value) {
                     Ok(converted) => converted,
@@ -264,6 +269,9 @@ impl<'m> Run<'_, 'm> {
                 }
                 if converted.is_some() {
                     self.trace.made(row, &row.path, Some(value));
+                    if let Some(blob) = self.blobs.get(documents) {
+                        self.trace.made_document(row, &blob.id.to_string(), value);
+                    }
                 }
                 made.extend(converted);
             }
@@ -315,7 +323,7 @@ impl<'m> Run<'_, 'm> {
                 Conversion::NdlIdentifier => Ok(convert::ndl_identifier(value, self.organisation)),
                 Conversion::LowOfRange | Conversion::HighOfRange => {
                     let unit = argument.paths.first().and_then(|unit| self.places.value(scope, unit));
-                    let (low, high) = convert::reference_range(value, unit);
+                    let (low, high) = convert::reference_range(value, unit, self.organisation);
                     Ok(if *conversion == Conversion::LowOfRange { low } else { high })
                 }
                 Conversion::Instant if self.is_lenient() && argument.plus.is_empty() => {
@@ -350,6 +358,10 @@ impl<'m> Run<'_, 'm> {
                 Conversion::HumanName => Ok(convert::human_name(value, zone)),
                 Conversion::XcnHumanName => Ok(convert::xcn_human_name(value, zone)),
                 Conversion::CxIdentifier => {
+                    if convert::is_wrong_nhs_number(value) {
+                        let text = "is no NHS number, which has ten digits and a valid check digit; kept as a number of the sender";
+                        self.findings.push(Finding { path: String::new(), text: text.to_owned() });
+                    }
                     Ok(convert::cx_identifier(value, argument.with.as_deref(), self.organisation, zone))
                 }
                 Conversion::XcnIdentifier => Ok(convert::xcn_identifier(value, self.organisation)),
@@ -363,7 +375,7 @@ impl<'m> Run<'_, 'm> {
                 Conversion::Period => Ok(convert::period(value, zone)),
                 Conversion::Quantity => {
                     let unit = argument.paths.first().and_then(|unit| self.places.value(scope, unit));
-                    convert::quantity(value, unit)
+                    convert::quantity(value, unit, self.organisation)
                 }
                 Conversion::AuthorityUri => Ok(convert::authority_uri(value, self.organisation)),
                 Conversion::Pointer => match convert::pointer(value, self.title(scope, argument)) {
@@ -448,7 +460,7 @@ impl<'m> Run<'_, 'm> {
     }
 
     fn observation(
-        &self,
+        &mut self,
         value: Value<'m>,
         scope: &Scope<'m>,
         elements: &[ElementPath],
@@ -472,6 +484,11 @@ impl<'m> Run<'_, 'm> {
             return Some(Made::Values(path, vec![Json::object([("text", words)])]));
         }
         let mut made = convert::result_values(field, &kind, unit, sender);
+        if matches!(&*kind, "DT" | "TS" | "DTM" | "TM") && made.iter().any(|(index, _)| *index == convert::VALUE_STRING)
+        {
+            let text = format!("is no {kind} that could be read; kept as text");
+            self.findings.push(Finding { path: scope.place("OBX-5"), text });
+        }
         if let [_] = made[..] {
             let (index, json) = made.pop()?;
             return Some(Made::Values(elements.get(index)?.clone(), vec![json]));
@@ -493,14 +510,18 @@ impl<'m> Run<'_, 'm> {
             return None;
         }
         let mut lines = Vec::new();
+        let (first, _) = obx[0];
         for (position, (segment, group)) in obx.iter().enumerate() {
             let before = lines.len();
+            [2, 3, 4, 5].into_iter().for_each(|field| self.places.reading.read(*segment, field));
+            self.places.reading.read_alike(first, *segment);
             lines.extend(convert::report_lines(*segment));
             if lines.len() == before {
                 lines.push(String::new());
             }
             for (note, name, _) in self.places.members(*group).iter().filter(|_| position > 0) {
                 if name.is_some_and(|name| name.as_str() == "NTE") {
+                    self.places.reading.read(*note, 3);
                     lines.extend(note.field(3).repetitions().map(|line| line.formatted().into_owned()));
                 }
             }
@@ -531,6 +552,7 @@ impl<'m> Run<'_, 'm> {
     /// The lines of all paths inside the scope, in the order of the message.
     fn lines(&self, row: &Row, scope: &Scope<'m>, paths: &[Path]) -> String {
         let mut lines: Vec<String> = Vec::new();
+        let mut first = None;
         for (segment, name, group) in self.places.members(scope.group) {
             let path = paths.iter().find(|path| path.segment == *name);
             let Some((name, path)) = name.zip(path) else { continue };
@@ -543,6 +565,11 @@ impl<'m> Run<'_, 'm> {
                 continue;
             }
             let before = lines.len();
+            self.places.reading.read(*segment, path.field);
+            let first = *first.get_or_insert(*segment);
+            if first.name() == segment.name() {
+                self.places.reading.read_alike(first, *segment);
+            }
             if (name.as_str(), path.field) == ("OBX", 5) {
                 lines.extend(convert::report_lines(*segment));
             } else {

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 
+use super::reads::Reading;
 use crate::fhir::date_range;
 use crate::hl7v2::{
     GroupId, Index, Message, Path, Precision, Repetition, Segment, SegmentName, Structure, Timestamp, Value, Zone,
@@ -88,6 +89,11 @@ impl<'m> Scope<'m> {
         Refusal::new(fault, self.place(text))
     }
 
+    /// Where it is: `OBR[1].OBX[2]`; empty for the whole message.
+    pub(super) fn path(&self) -> String {
+        self.place.to_string()
+    }
+
     /// What stands at this place: `OBR[1].OBX[2]: OBX-8`.
     pub(super) fn place(&self, text: &str) -> String {
         match self.place.steps[0] {
@@ -123,6 +129,7 @@ pub(super) struct Places<'m> {
     valued: RefCell<HashMap<(SegmentName, Path), ByValue>>,
     /// Of orders whose texts are known: which OBX began the text of a line.
     texts: RefCell<HashMap<GroupId, HashMap<usize, usize>>>,
+    pub(super) reading: Reading,
 }
 
 impl<'m> Places<'m> {
@@ -141,7 +148,8 @@ impl<'m> Places<'m> {
         }
         let (textual, outside) = (RefCell::default(), RefCell::default());
         let (valued, texts) = (RefCell::default(), RefCell::default());
-        Places { message, structure, zone, segments, by_name, textual, outside, valued, texts }
+        let reading = Reading::of(message);
+        Places { message, structure, zone, segments, by_name, textual, outside, valued, texts, reading }
     }
 
     /// Number of segments of a name.
@@ -233,6 +241,20 @@ impl<'m> Places<'m> {
 
     /// Hands each value of a path to `take`, repetitions as the path says, until it says stop.
     pub(super) fn each_value(&self, scope: &Scope<'m>, path: &Path, mut take: impl FnMut(Value<'m>) -> bool) {
+        self.values_at(scope, path, |value| {
+            self.read_value(value);
+            take(value)
+        });
+    }
+
+    fn read_value(&self, value: Value<'m>) {
+        if let Some(segment) = value.segment() {
+            self.reading.read(segment, value.field());
+        }
+    }
+
+    /// As [`Self::each_value`], where nothing but the place is asked for.
+    pub(super) fn values_at(&self, scope: &Scope<'m>, path: &Path, mut take: impl FnMut(Value<'m>) -> bool) {
         let Some(name) = path.segment else {
             scope.value.map(|value| path.in_value(value)).filter(|value| !value.is_empty()).map(take);
             return;
@@ -252,7 +274,9 @@ impl<'m> Places<'m> {
     /// The first value of a path here, also when it is not valued.
     pub(super) fn value(&self, scope: &Scope<'m>, path: &Path) -> Option<Value<'m>> {
         if path.segment.is_some() && path.segment_index == Index::First && path.repetition == Repetition::First {
-            return path.in_segment(self.segment(scope, path.segment?)?).next();
+            let segment = self.segment(scope, path.segment?)?;
+            self.reading.read(segment, path.field);
+            return path.in_segment(segment).next();
         }
         let mut first = None;
         self.each_value(scope, path, |value| {
@@ -347,7 +371,10 @@ impl<'m> Places<'m> {
     }
 
     fn is_document(&self, scope: &Scope<'m>, path: &Path) -> bool {
-        self.value(scope, path).and_then(|value| value.segment()).is_some_and(convert::is_document)
+        let Some(segment) = self.value(scope, path).and_then(|value| value.segment()) else { return false };
+        // OBX-2 tells it as well.
+        self.reading.read(segment, 2);
+        convert::is_document(segment)
     }
 
     /// Whether the group of the segment at hand, or one around it, begins with one of these segments.

@@ -104,6 +104,21 @@ impl Trace {
         self.found.push(Explained { resource: String::new(), element, from, value, by, row: row_at });
     }
 
+    /// A row made a document of a value, which stands in a Binary of its own.
+    pub(super) fn made_document(&mut self, row: &Row, id: &str, value: Value<'_>) {
+        if self.on {
+            let (line, _) = row.place.line_and_column();
+            self.found.push(Explained {
+                resource: format!("Binary/{id}"),
+                element: "data".to_owned(),
+                from: value.location().to_string(),
+                value: value.text().into_owned(),
+                by: by(row),
+                row: format!("{}:{line}", row.place.source.name),
+            });
+        }
+    }
+
     /// `name[0].given[1]`, below the elements around; items of a repeating element are counted.
     fn element(&mut self, path: &[Step], many: bool) -> String {
         let mut text = self.around.last().cloned().unwrap_or_default();
