@@ -516,3 +516,16 @@ fn a_wrong_nhs_number_is_told_and_an_ods_code_of_the_nhs_is_one() {
     assert_eq!(at(surgery, "identifier.system"), "https://fhir.nhs.uk/Id/ods-organization-code");
     assert_eq!(at(made.identifier.as_ref().unwrap(), "value"), "1");
 }
+
+#[test]
+fn a_medication_of_zrx_is_one_that_is_or_was_taken() {
+    let zrx = "ZRX|^BD^^20250101^20250301|387517004^Paracetamol^SCT|500||mg^milligram^UCUM\rZRX|^^^20250101|^Aspirin\r";
+    let made = made("ADT^A28", &format!("{PID}{zrx}"));
+    let [past, present] = all(&made, "MedicationStatement")[..] else { panic!("{made:?}") };
+    assert_eq!((at(past, "status"), at(present, "status")), ("completed".to_owned(), "active".to_owned()));
+    assert_eq!(at(past, "medicationCodeableConcept.coding.system"), "http://snomed.info/sct");
+    assert_eq!(at(past, "effectivePeriod.end"), "2025-03-01");
+    assert_eq!(at(past, "dosage.timing.code.text"), "BD");
+    assert_eq!(at(past, "dosage.doseAndRate.doseQuantity.code"), "mg");
+    assert_eq!(at(present, "medicationCodeableConcept.text"), "Aspirin");
+}
