@@ -197,7 +197,7 @@ impl Store for Sqlite {
                 .prepare_cached("SELECT id FROM point WHERE organisation = ?1 AND grp = ?2")
                 .map_err(fail)?;
             for (organisation, group) in &wanted.groups {
-                let ids: rusqlite::Result<Vec<ResourceId>> = members
+                let ids: rusqlite::Result<BTreeSet<ResourceId>> = members
                     .query_map(params![&**organisation, group], |row| Ok(ResourceId::from_bytes(row.get(0)?)))
                     .map_err(fail)?
                     .collect();

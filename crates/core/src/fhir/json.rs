@@ -79,10 +79,18 @@ impl Object {
         match self.get_mut(&name) {
             Some(old) => Some(std::mem::replace(old, value)),
             None => {
-                self.0.push((name, value));
+                self.push(name, value);
                 None
             }
         }
+    }
+
+    /// Most objects of a resource have one member, so there is room for no more at first.
+    fn push(&mut self, name: Name, value: Json) {
+        if self.0.is_empty() {
+            self.0.reserve_exact(1);
+        }
+        self.0.push((name, value));
     }
 
     /// Takes a member out; the others keep their order.
@@ -94,7 +102,7 @@ impl Object {
     pub fn get_or_insert_with(&mut self, name: impl Into<Name>, value: impl FnOnce() -> Json) -> &mut Json {
         let name = name.into();
         let at = self.position(&name).unwrap_or_else(|| {
-            self.0.push((name, value()));
+            self.push(name, value());
             self.0.len() - 1
         });
         &mut self.0[at].1

@@ -11,6 +11,8 @@ mod plan;
 mod translate;
 
 #[cfg(test)]
+mod cost_tests;
+#[cfg(test)]
 mod guide_adt_tests;
 #[cfg(test)]
 mod guide_appointment_tests;

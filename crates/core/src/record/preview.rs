@@ -20,6 +20,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
     apply(&update.patient.assignments, &mut body, &[]);
     let mut resources = vec![("Patient", record, body)];
     let mut places = HashMap::new();
+    let mut sums: HashMap<usize, Vec<Json>> = HashMap::new();
     for change in &update.changes {
         if change.policy == Policy::Delete && change.item.is_none() {
             continue;
@@ -46,13 +47,17 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
         // What is refused here is told by whoever decides.
         complete(change, ChangeKind::Created, &mut body).ok();
         match places.get(&change.id).and_then(|index: &usize| resources.get_mut(*index)) {
-            Some((_, _, earlier)) => {
-                *earlier = if change.sum { report::join(earlier, body) } else { body };
-            }
+            Some(_) if change.sum => sums.entry(places[&change.id]).or_default().push(body),
+            Some((_, _, earlier)) => *earlier = body,
             None => {
                 places.insert(change.id, resources.len());
                 resources.push((change.resource_type, change.id, body));
             }
+        }
+    }
+    for (index, more) in sums {
+        if let Some((_, _, first)) = resources.get_mut(index) {
+            *first = report::join(std::iter::once(std::mem::take(first)).chain(more).collect());
         }
     }
     resources

@@ -55,7 +55,7 @@ pub(super) fn add(items: &mut Vec<EventItem>, new: EventItem, again: bool) -> Re
     let place = items.iter().rposition(|item| item.kind != DELETED && item.entered_at <= new.entered_at);
     match place.and_then(|index| items.get_mut(index)).filter(|item| again && item.entered_at == new.entered_at) {
         Some(said) => {
-            said.resource = join(&said.resource, new.resource);
+            said.resource = join(vec![std::mem::take(&mut said.resource), new.resource]);
             said.label = new.label.or(said.label);
         }
         None => {
@@ -195,27 +195,40 @@ fn number_documents(report: &mut Json) {
     }
 }
 
-/// What two segments of one message say of a report: items of both, and lines of both.
-pub(super) fn join(first: &Json, second: Json) -> Json {
-    let mut both = second;
-    let Json::Object(object) = &mut both else { return both };
+/// What the segments of one message say of a report: items of all, lines of all, and else what the last one says. Linear
+/// in the number of items, also when each of many segments has one.
+pub(super) fn join(mut parts: Vec<Json>) -> Json {
+    let Some(mut last) = parts.pop() else { return Json::Null };
+    if parts.is_empty() {
+        return last;
+    }
+    parts.iter_mut().chain([&mut last]).for_each(number_documents);
     for name in LISTS {
-        let mut items = first.get(name).and_then(Json::as_array).unwrap_or_default().to_vec();
-        let known: HashSet<String> = items.iter().map(ToString::to_string).collect();
-        let more = object.get(name).and_then(Json::as_array).unwrap_or_default();
-        items.extend(more.iter().filter(|item| !known.contains(&item.to_string())).cloned());
-        if !items.is_empty() {
-            object.insert(name, Json::Array(items));
+        let (mut items, mut known): (Vec<Json>, HashSet<String>) = Default::default();
+        for part in parts.iter_mut().chain([&mut last]) {
+            let Some(Json::Array(more)) = part.as_object_mut().and_then(|object| object.get_mut(name)) else {
+                continue;
+            };
+            let more = std::mem::take(more).into_iter().map(|item| (item.to_string(), item));
+            let new: Vec<(String, Json)> = more.filter(|(text, _)| !known.contains(text)).collect();
+            for (text, item) in new {
+                known.insert(text);
+                items.push(item);
+            }
         }
+        put(&mut last, name, (!items.is_empty()).then_some(Json::Array(items)));
     }
     for name in TEXTS {
-        let Some(text) = first.str_at(name) else { continue };
-        let lines = match object.get(name).and_then(Json::as_str) {
-            Some(more) => format!("{text}\n{more}"),
-            None => text.to_owned(),
-        };
-        object.insert(name, Json::String(lines));
+        let lines: Vec<&str> = parts.iter().chain([&last]).filter_map(|part| part.str_at(name)).collect();
+        let text = (!lines.is_empty()).then(|| Json::String(lines.join("\n")));
+        put(&mut last, name, text);
     }
-    number_documents(&mut both);
-    both
+    number_documents(&mut last);
+    last
+}
+
+fn put(report: &mut Json, name: &'static str, value: Option<Json>) {
+    if let (Json::Object(object), Some(value)) = (report, value) {
+        object.insert(name, value);
+    }
 }

@@ -485,7 +485,7 @@ impl Store {
             let members = self.all.points.values();
             let members =
                 members.filter(|head| head.organisation == *organisation && head.group.as_ref() == Some(group));
-            let members: Vec<ResourceId> = members.map(|head| head.id).collect();
+            let members: std::collections::BTreeSet<ResourceId> = members.map(|head| head.id).collect();
             ids.extend(&members);
             view.groups.insert((organisation.clone(), group.clone()), members);
         }

@@ -222,7 +222,7 @@ fn set(target: &mut Json, path: &[Step], value: &Json) {
         }
         object.retain(|name, _| name == step.name || !is_choice_of(name, choice));
     }
-    let empty = || if step.many { Json::Array(Vec::new()) } else { Json::Object(Default::default()) };
+    let empty = || if step.many { Json::Array(Vec::with_capacity(1)) } else { Json::Object(Default::default()) };
     if rest.is_empty() && !(step.many && step.index.is_some()) {
         match (object.get_mut(step.name), value) {
             (Some(Json::Array(held)), Json::Array(items)) => *held = join_items(held, items),

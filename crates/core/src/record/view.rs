@@ -3,7 +3,7 @@
 //! The store fills a [`View`] before [`super::decide`] runs; each decision's [`Effects`] are applied to the view, so a
 //! later message of the same batch sees them. Nothing here reads or writes a database.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use fairway_care::{Label, Organisation};
@@ -52,8 +52,8 @@ pub struct View {
     pub identifiers: HashMap<IdentifierKey, ResourceId>,
     /// Patients, memberships and data points by id; what was wanted and is not here does not exist.
     pub points: HashMap<ResourceId, Arc<PointHead>>,
-    /// Data points of the wanted groups.
-    pub groups: HashMap<(Arc<str>, String), Vec<ResourceId>>,
+    /// Data points of the wanted groups, in order of id, so that every store tells the same story.
+    pub groups: HashMap<(Arc<str>, String), BTreeSet<ResourceId>>,
 }
 
 impl View {
@@ -84,9 +84,8 @@ impl View {
         for head in &effects.points {
             if let Some(group) = &head.group
                 && let Some(members) = self.groups.get_mut(&(head.organisation.clone(), group.clone()))
-                && !members.contains(&head.id)
             {
-                members.push(head.id);
+                members.insert(head.id);
             }
             self.points.insert(head.id, head.clone());
         }

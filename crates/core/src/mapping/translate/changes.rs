@@ -88,6 +88,7 @@ impl<'m> Run<'_, 'm> {
         {
             return Err(Refusal::new(Fault::Missing, text));
         }
+        assignments.shrink_to_fit();
         let group = self.places.first_text(scope, &write.group).into_owned();
         Ok(Change {
             resource_type: write.resource,

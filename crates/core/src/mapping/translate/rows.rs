@@ -519,11 +519,9 @@ impl<'m> Run<'_, 'm> {
             if lines.len() == before {
                 lines.push(String::new());
             }
-            for (note, name, _) in self.places.members(*group).iter().filter(|_| position > 0) {
-                if name.is_some_and(|name| name.as_str() == "NTE") {
-                    self.places.reading.read(*note, 3);
-                    lines.extend(note.field(3).repetitions().map(|line| line.formatted().into_owned()));
-                }
+            for note in self.places.notes_of(*segment, *group).filter(|_| position > 0) {
+                self.places.reading.read(note, 3);
+                lines.extend(note.field(3).repetitions().map(|line| line.formatted().into_owned()));
             }
         }
         let text = lines.join("\n");
@@ -553,25 +551,24 @@ impl<'m> Run<'_, 'm> {
     fn lines(&self, row: &Row, scope: &Scope<'m>, paths: &[Path]) -> String {
         let mut lines: Vec<String> = Vec::new();
         let mut first = None;
-        for (segment, name, group) in self.places.members(scope.group) {
-            let path = paths.iter().find(|path| path.segment == *name);
-            let Some((name, path)) = name.zip(path) else { continue };
+        for ((segment, group), path) in self.places.named_by(paths, scope.group) {
+            let Some(name) = path.segment else { continue };
             // Of the whole message only what belongs to its subject, not to its resources, diagnoses and the like.
             let inside =
-                scope.segment.is_some() || matches!(self.places.group_name(*group), "MESSAGE" | "PATIENT" | "VISIT");
-            let here = scope.at(*segment, name, *group);
-            let left_out = row.outside.iter().any(|name| self.places.begins_with(*group, *name));
+                scope.segment.is_some() || matches!(self.places.group_name(group), "MESSAGE" | "PATIENT" | "VISIT");
+            let here = scope.at(segment, name, group);
+            let left_out = row.outside.iter().any(|name| self.places.begins_with(group, *name));
             if !inside || left_out || row.unless.iter().any(|condition| self.places.holds_for(&here, condition)) {
                 continue;
             }
             let before = lines.len();
-            self.places.reading.read(*segment, path.field);
-            let first = *first.get_or_insert(*segment);
+            self.places.reading.read(segment, path.field);
+            let first = *first.get_or_insert(segment);
             if first.name() == segment.name() {
-                self.places.reading.read_alike(first, *segment);
+                self.places.reading.read_alike(first, segment);
             }
             if (name.as_str(), path.field) == ("OBX", 5) {
-                lines.extend(convert::report_lines(*segment));
+                lines.extend(convert::report_lines(segment));
             } else {
                 lines.extend(segment.field(path.field).repetitions().map(|line| line.formatted().into_owned()));
             }

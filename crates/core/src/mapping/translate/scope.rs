@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 
 use super::reads::Reading;
 use crate::fhir::date_range;
@@ -109,13 +110,49 @@ type Outside = (SegmentName, GroupId, &'static str);
 /// Indexes of segments by the text at a path.
 type ByValue = HashMap<String, Vec<usize>>;
 
+/// The texts of an order: which OBX began the text of a line, and the lines of each text in order.
+#[derive(Default)]
+struct Texts {
+    starts: HashMap<usize, usize>,
+    lines: HashMap<usize, Vec<usize>>,
+}
+
+/// What `OBR[*]-3` finds, gathered once for a message, whatever asks for it and how often.
+#[derive(Default)]
+struct Everywhere<'m> {
+    /// What is not empty, in order; of what is not valued, which tells nothing more the second time, the first, and the
+    /// first `""`.
+    values: Vec<Value<'m>>,
+    nulled: bool,
+    /// The first text and the first other one.
+    texts: [Option<Cow<'m, str>>; 2],
+}
+
+impl<'m> Everywhere<'m> {
+    fn add(&mut self, value: Value<'m>) {
+        let nulls = !self.nulled && value.is_null();
+        self.nulled |= nulls;
+        if nulls || self.values.is_empty() || value.is_valued() {
+            self.values.push(value);
+        }
+        if self.texts[1].is_some() {
+            return;
+        }
+        let text = value.trimmed();
+        match &self.texts[0] {
+            None if !text.is_empty() => self.texts[0] = Some(text),
+            Some(first) if !text.is_empty() && *first != text => self.texts[1] = Some(text),
+            None | Some(_) => {}
+        }
+    }
+}
+
 /// A segment with its group.
 type Found<'m> = (Segment<'m>, GroupId);
 
 /// The segments of a message with their groups, for look-ups. No look-up goes through the whole message, so that the
 /// cost stays linear in its length.
 pub(super) struct Places<'m> {
-    pub(super) message: &'m Message,
     structure: Option<&'m Structure>,
     zone: &'m Zone,
     segments: Vec<(Segment<'m>, Option<SegmentName>, GroupId)>,
@@ -127,8 +164,10 @@ pub(super) struct Places<'m> {
     outside: RefCell<HashMap<Outside, Option<usize>>>,
     /// Indexes of segments by name, path and value.
     valued: RefCell<HashMap<(SegmentName, Path), ByValue>>,
-    /// Of orders whose texts are known: which OBX began the text of a line.
-    texts: RefCell<HashMap<GroupId, HashMap<usize, usize>>>,
+    /// Texts of the orders where they are known.
+    texts: RefCell<HashMap<GroupId, Texts>>,
+    /// What paths through all segments of a name find.
+    everywhere: RefCell<HashMap<Path, Rc<Everywhere<'m>>>>,
     pub(super) reading: Reading,
 }
 
@@ -147,9 +186,9 @@ impl<'m> Places<'m> {
             }
         }
         let (textual, outside) = (RefCell::default(), RefCell::default());
-        let (valued, texts) = (RefCell::default(), RefCell::default());
+        let (valued, texts, everywhere) = (RefCell::default(), RefCell::default(), RefCell::default());
         let reading = Reading::of(message);
-        Places { message, structure, zone, segments, by_name, textual, outside, valued, texts, reading }
+        Places { structure, zone, segments, by_name, textual, outside, valued, texts, everywhere, reading }
     }
 
     /// Number of segments of a name.
@@ -179,11 +218,24 @@ impl<'m> Places<'m> {
         self.indexes(name, group).iter().filter_map(|index| self.found(*index))
     }
 
-    /// Every segment of a group with name and own group, in order.
-    pub(super) fn members(&self, group: GroupId) -> &[(Segment<'m>, Option<SegmentName>, GroupId)] {
-        let (first, last) = self.span(group);
-        let end = last.saturating_add(1).min(self.segments.len());
-        self.segments.get(first.min(end)..end).unwrap_or_default()
+    /// The notes on an OBX, in order; none where its group is not its own, so that they are not its alone.
+    pub(super) fn notes_of(&self, obx: Segment<'m>, group: GroupId) -> impl Iterator<Item = Segment<'m>> {
+        let own = self.structure.is_some_and(|structure| structure.anchor(group) == obx.index());
+        let name = SegmentName::parse("NTE").filter(|_| own);
+        name.into_iter().flat_map(move |name| self.inside(name, group)).map(|(note, _)| note)
+    }
+
+    /// The segments of a group that paths name, in order, each with the first such path.
+    pub(super) fn named_by<'p>(&self, paths: &'p [Path], group: GroupId) -> Vec<(Found<'m>, &'p Path)> {
+        let mut found: Vec<(usize, &'p Path)> = Vec::new();
+        for (at, path) in paths.iter().enumerate() {
+            let Some(name) = path.segment else { continue };
+            if !paths.iter().take(at).any(|before| before.segment == path.segment) {
+                found.extend(self.indexes(name, group).iter().map(|index| (*index, path)));
+            }
+        }
+        found.sort_unstable_by_key(|(index, _)| *index);
+        found.into_iter().filter_map(|(index, path)| Some((self.found(index)?, path))).collect()
     }
 
     /// Whether a group is opened by a segment of this name.
@@ -265,10 +317,29 @@ impl<'m> Places<'m> {
                     path.in_segment(segment).find(|value| take(*value));
                 }
             }
-            Index::Nth(_) | Index::All => {
-                path.in_message(self.message).find(|value| take(*value));
+            Index::Nth(number) => {
+                let index = self.indexes(name, Structure::root()).get(usize::from(number).saturating_sub(1));
+                let segment = index.and_then(|index| self.found(*index));
+                segment.and_then(|(segment, _)| path.in_segment(segment).find(|value| take(*value)));
+            }
+            Index::All => {
+                self.everywhere(name, path).values.iter().find(|value| take(**value));
             }
         }
+    }
+
+    /// What a path finds in all segments of a name.
+    fn everywhere(&self, name: SegmentName, path: &Path) -> Rc<Everywhere<'m>> {
+        if let Some(known) = self.everywhere.borrow().get(path) {
+            return known.clone();
+        }
+        let mut found = Everywhere::default();
+        for (segment, _) in self.inside(name, Structure::root()) {
+            path.in_segment(segment).for_each(|value| found.add(value));
+        }
+        let found = Rc::new(found);
+        self.everywhere.borrow_mut().insert(path.clone(), found.clone());
+        found
     }
 
     /// The first value of a path here, also when it is not valued.
@@ -359,8 +430,7 @@ impl<'m> Places<'m> {
                 below.is_some_and(|limit| count < limit) || above.is_some_and(|limit| count > limit)
             }
             Condition::Loose(name) => self.structure.is_some_and(|structure| {
-                let root = Structure::root();
-                self.inside(*name, root).any(|(_, own)| !lies_in(structure, own, "ORDER_OBSERVATION", root))
+                self.outside(structure, *name, "ORDER_OBSERVATION", Structure::root()).is_some()
             }),
             Condition::Pattern(Pattern::TextualReport) => self.is_textual_report(scope),
             Condition::Pattern(Pattern::Collection) => !self.is_textual_report(scope),
@@ -422,23 +492,19 @@ impl<'m> Places<'m> {
     fn text_start(&self, index: usize) -> usize {
         let around = self.around_of(index);
         let mut texts = self.texts.borrow_mut();
-        let starts = texts.entry(around).or_insert_with(|| self.texts_of(around));
-        starts.get(&index).map_or(index, |start| *start)
+        let texts = texts.entry(around).or_insert_with(|| self.texts_of(around));
+        texts.starts.get(&index).map_or(index, |start| *start)
     }
 
     /// The OBX of one text, in order; only this one when it is no text.
     pub(super) fn text_lines(&self, index: usize) -> Vec<Found<'m>> {
         let start = self.text_start(index);
         let texts = self.texts.borrow();
-        let mut lines: Vec<usize> = match texts.get(&self.around_of(index)) {
-            Some(starts) => starts.iter().filter(|(_, of)| **of == start).map(|(line, _)| *line).collect(),
-            None => Vec::new(),
-        };
-        lines.sort_unstable();
-        if lines.is_empty() {
-            lines.push(index);
+        let lines = texts.get(&self.around_of(index)).and_then(|texts| texts.lines.get(&start));
+        match lines {
+            Some(lines) => lines.iter().filter_map(|line| self.found(*line)).collect(),
+            None => self.found(index).into_iter().collect(),
         }
-        lines.into_iter().filter_map(|index| self.found(index)).collect()
     }
 
     /// The group around that of an OBX: its order.
@@ -450,8 +516,8 @@ impl<'m> Places<'m> {
     /// For each line of text in an order the OBX that began it (mapping-pitfalls 12). Lines go on under one code and
     /// sub-id; all of them where an order holds nothing but one text; and the parts of a report, which suffixes of the code
     /// name (`&GDT`, `&IMP`, `&REC`).
-    fn texts_of(&self, around: GroupId) -> HashMap<usize, usize> {
-        let Some(name) = SegmentName::parse("OBX") else { return HashMap::new() };
+    fn texts_of(&self, around: GroupId) -> Texts {
+        let Some(name) = SegmentName::parse("OBX") else { return Texts::default() };
         let own = self.indexes(name, around).iter().copied().filter(|index| self.around_of(*index) == around);
         let lines: Vec<(usize, Segment<'m>)> = own.filter_map(|index| Some((index, self.found(index)?.0))).collect();
         let kind = |obx: &Segment<'m>| obx.field(2).component(1).trimmed();
@@ -467,7 +533,7 @@ impl<'m> Places<'m> {
                 .all(|(_, obx)| obx.field(3).component(1).trimmed() == lines[0].1.field(3).component(1).trimmed())
             && lines.iter().any(|(_, obx)| kind(obx) != "ST");
         let mut starts: HashMap<_, usize> = HashMap::new();
-        let mut found = HashMap::new();
+        let mut found = Texts::default();
         for (index, obx) in &lines {
             let part = is_text(obx) && convert::code_suffix(obx.field(3)).is_some();
             if !is_text(obx) || !part && !one_text && kind(obx) == "ST" {
@@ -475,7 +541,8 @@ impl<'m> Places<'m> {
             }
             let sub_id = if part || one_text { String::new() } else { obx.field(4).trimmed().into_owned() };
             let start = *starts.entry((code(obx), sub_id, part)).or_insert(*index);
-            found.insert(*index, start);
+            found.starts.insert(*index, start);
+            found.lines.entry(start).or_default().push(*index);
         }
         found
     }
@@ -494,18 +561,22 @@ impl<'m> Places<'m> {
     }
 
     fn differ(&self, scope: &Scope<'m>, paths: &[Path]) -> bool {
-        let mut seen: Option<Cow<'_, str>> = None;
+        let mut seen: Option<Cow<'m, str>> = None;
         let mut differ = false;
-        for path in paths {
-            self.each_value(scope, path, |value| {
-                let text = value.trimmed();
-                if text.is_empty() {
-                    return false;
-                }
+        let mut tell = |text: Cow<'m, str>| {
+            if !text.is_empty() {
                 differ |= seen.as_ref().is_some_and(|first| *first != text);
                 seen.get_or_insert(text);
-                differ
-            });
+            }
+            differ
+        };
+        for path in paths {
+            match path.segment.filter(|_| path.segment_index == Index::All) {
+                Some(name) => {
+                    self.everywhere(name, path).texts.iter().flatten().cloned().for_each(|text| _ = tell(text))
+                }
+                None => self.each_value(scope, path, |value| tell(value.trimmed())),
+            }
         }
         differ
     }

@@ -5,7 +5,7 @@
 
 mod points;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use fairway_care::{Label, link_team, plan_teams};
@@ -61,11 +61,24 @@ impl Draft<'_> {
         self.teams(record)?;
         let (whole_groups, single): (Vec<&Change>, Vec<&Change>) =
             self.update.changes.iter().partition(|change| change.whole_group);
+        // Each group once, however many segments ask for it: the second time nothing is left to delete.
+        let mut deleted = HashSet::new();
         for change in whole_groups {
-            self.delete_group(record, change)?;
+            if deleted.insert(&change.group) {
+                self.delete_group(record, change)?;
+            }
+        }
+        // What many segments say of one report is one thing that the message says.
+        let mut sums: HashMap<ResourceId, Vec<&Change>> = HashMap::new();
+        for change in single.iter().filter(|change| change.sum) {
+            sums.entry(change.id).or_default().push(change);
         }
         for change in single {
-            self.change(record, change)?;
+            if !change.sum {
+                self.change(record, &[change])?;
+            } else if let Some(alike) = sums.remove(&change.id) {
+                self.change(record, &alike)?;
+            }
         }
         self.check()?;
         Ok(record)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_care::Label;
 
 use super::Draft;
-use crate::fhir::Json;
+use crate::fhir::{Json, Object};
 use crate::record::complete::{complete, end_follows_start};
 use crate::record::outcome::{ChangeKind, Fault, Refusal};
 use crate::record::update::{Change, Policy, Unknown, apply, name_patient};
@@ -42,16 +42,15 @@ impl Draft<'_> {
         Ok(())
     }
 
-    /// The data points of a change's group as they are now, in order of id, so that every store tells the same story.
+    /// The data points of a change's group as they are now, in order of id.
     ///
     /// # Errors
     /// When one was filed for another patient: a group is one order of one patient.
     fn group(&self, change: &Change, record: ResourceId) -> Result<Vec<Arc<PointHead>>, Refusal> {
         let Some(group) = &change.group else { return Ok(Vec::new()) };
         let key = (self.update.organisation.code().into(), group.clone());
-        let mut members = self.view.groups.get(&key).cloned().unwrap_or_default();
-        members.sort_unstable();
-        members.into_iter().filter_map(|id| own(self.current(id)?, record).transpose()).collect()
+        let members = self.view.groups.get(&key).into_iter().flatten();
+        members.filter_map(|id| own(self.current(*id)?, record).transpose()).collect()
     }
 
     /// When the group of a change was last deleted; looked up once for each group of a message.
@@ -75,7 +74,9 @@ impl Draft<'_> {
         self.touched.insert(head.id, Arc::new(head));
     }
 
-    pub(super) fn change(&mut self, record: ResourceId, change: &Change) -> Result<(), Refusal> {
+    /// Decides changes of one data point: one, or all that the segments of the message say of a report.
+    pub(super) fn change(&mut self, record: ResourceId, alike: &[&Change]) -> Result<(), Refusal> {
+        let [change, ..] = alike else { return Ok(()) };
         let there = self.current(change.id);
         let head = match &there {
             Some(head) => own(head.clone(), record)?,
@@ -122,43 +123,44 @@ impl Draft<'_> {
                         &blank
                     }
                 };
-                let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
-                apply(&change.assignments, &mut body, &[]);
-                self.write(record, change, base, body, &[], ChangeKind::Created)?;
+                self.write(record, alike, base, made(alike), &[], ChangeKind::Created)?;
             }
             (policy, Some(known)) => {
-                let mut body = match policy {
-                    Policy::Merge | Policy::Set => (*known.body).clone(),
-                    Policy::Replace | Policy::Append | Policy::Delete => {
-                        Json::object([("resourceType", Json::string(change.resource_type))])
+                let body = match policy {
+                    Policy::Merge | Policy::Set => {
+                        let mut body = (*known.body).clone();
+                        let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
+                        apply(&change.assignments, &mut body, only);
+                        if policy == Policy::Merge {
+                            end_follows_start(&known.body, &change.assignments, &mut body);
+                        }
+                        body
                     }
+                    Policy::Replace | Policy::Append | Policy::Delete => made(alike),
                 };
-                let only: &[&str] = if policy == Policy::Set { &change.only } else { &[] };
-                apply(&change.assignments, &mut body, only);
-                if policy == Policy::Merge {
-                    end_follows_start(&known.body, &change.assignments, &mut body);
-                }
-                self.write(record, change, known, body, &known.items, ChangeKind::Updated)?;
+                self.write(record, alike, known, body, &known.items, ChangeKind::Updated)?;
             }
         }
         Ok(())
     }
 
-    /// Stores the resource a change made, or the one its events add up to.
+    /// Stores the resource changes made, or the one its events add up to.
     fn write(
         &mut self,
         record: ResourceId,
-        change: &Change,
+        alike: &[&Change],
         head: &Arc<PointHead>,
         mut body: Json,
         held: &[EventItem],
         kind: ChangeKind,
     ) -> Result<(), Refusal> {
+        let [change, ..] = alike else { return Ok(()) };
         name_patient(&mut body, record);
         let sent_at = self.update.sent_at;
         if change.sum {
             let mut items = parts(head);
-            report::add(&mut items, report::part(sent_at, change.label, body), self.places.contains_key(&change.id))?;
+            let label = alike.iter().rev().find_map(|change| change.label);
+            report::add(&mut items, report::part(sent_at, label, body), self.places.contains_key(&change.id))?;
             let (body, label) = report::assemble(&items);
             let items = report::still_counting(&items);
             // What one message alone said is the report itself.
@@ -205,6 +207,18 @@ impl Draft<'_> {
         self.store(head, body, items.into(), label, kind);
         Ok(())
     }
+}
+
+/// The resource that changes make by themselves.
+fn made(alike: &[&Change]) -> Json {
+    let of = |change: &&Change| {
+        let mut body = Object::with_capacity(change.assignments.len() + 1);
+        body.insert("resourceType", change.resource_type);
+        let mut body = Json::Object(body);
+        apply(&change.assignments, &mut body, &[]);
+        body
+    };
+    report::join(alike.iter().map(of).collect())
 }
 
 /// The items of a data point; what one message alone said of a report is the report itself.
