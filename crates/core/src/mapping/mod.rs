@@ -23,6 +23,8 @@ mod guide_results_tests;
 #[cfg(test)]
 mod guide_tests;
 #[cfg(test)]
+mod sense_tests;
+#[cfg(test)]
 mod tests;
 
 pub use codes::{CodeSet, Entry};

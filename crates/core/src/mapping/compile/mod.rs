@@ -105,8 +105,8 @@ pub fn compile_changed(library: &Library, name: &str, change: &FeedChange, probl
         other_codes: HashMap::new(),
         profile: Profile::Phr,
         in_value: false,
-        own_components: Vec::new(),
-        components: HashMap::new(),
+        own_parts: Vec::new(),
+        parts: HashMap::new(),
         segments: HashSet::new(),
         events: HashMap::new(),
         places: HashMap::new(),
@@ -230,10 +230,10 @@ struct Compiler<'a> {
     profile: Profile,
     /// Rows are compiled that stand at a value, so that paths may be relative to it.
     in_value: bool,
-    /// The components that the rows at hand read of the value they stand at; 0 is the whole value.
-    own_components: Vec<u16>,
+    /// What the rows at hand read of the value they stand at: `.`, `.4`, `.4.1`.
+    own_parts: Vec<(Path, Place)>,
     /// The same for compiled blocks.
-    components: HashMap<BlockId, Vec<u16>>,
+    parts: HashMap<BlockId, Vec<(Path, Place)>>,
     compiled: HashMap<(String, &'static str, bool), BlockId>,
     /// Blocks being compiled, to refuse circles.
     open: Vec<String>,

@@ -22,22 +22,22 @@ impl Compiler<'_> {
         if values.is_empty() {
             return self.block_of(named, type_name);
         }
-        let outer = (self.in_value, std::mem::take(&mut self.own_components));
+        let outer = (self.in_value, std::mem::take(&mut self.own_parts));
         self.in_value = true;
         let block = self.block_of(named, type_name);
         self.in_value = outer.0;
-        let mut own = std::mem::replace(&mut self.own_components, outer.1);
+        self.own_parts = outer.1;
         let block = block?;
-        own.extend(self.components.get(&block).into_iter().flatten());
-        own.sort_unstable();
-        own.dedup();
+        let own = self.parts.get(&block).cloned().unwrap_or_default();
         for path in values {
             match path.segment {
-                Some(_) => parts_of(path, &own).iter().for_each(|path| self.reads_path(path, false)),
-                None => self.own_components.push(path.component.unwrap_or(0)),
+                Some(_) => {
+                    self.parts_in_vain(path, &own);
+                    parts_of(path, &own).iter().for_each(|path| self.reads_path(path, false));
+                }
+                None => self.own_parts.push((path.clone(), named.1.clone())),
             }
         }
-        self.components.insert(block, own);
         Some(block)
     }
 
@@ -47,14 +47,16 @@ impl Compiler<'_> {
         if let Some(&block) = self.compiled.get(&(name.clone(), type_name, self.in_value)) {
             // What an earlier message read through these rows is read again here.
             self.reads_again(block);
-            self.own_components.extend(self.components.get(&block).into_iter().flatten());
+            self.own_parts.extend(self.parts.get(&block).into_iter().flatten().cloned());
             return Some(block);
         }
         let before = self.problems.len();
-        let outer = std::mem::take(&mut self.own_components);
+        let outer = std::mem::take(&mut self.own_parts);
         let rows = self.rows_of(name, place, type_name);
-        let own = std::mem::replace(&mut self.own_components, outer);
-        self.own_components.extend(&own);
+        let mut own = std::mem::replace(&mut self.own_parts, outer);
+        own.sort_by_key(|(path, place)| (path.component, path.subcomponent, place.span.start));
+        own.dedup();
+        self.own_parts.extend(own.iter().cloned());
         let mut rows = rows?;
         // Rows for one element share its path, so that a translation need not compare paths step by step.
         for index in 1..rows.len() {
@@ -66,12 +68,20 @@ impl Compiler<'_> {
         self.filled_in_vain(&rows);
         self.blocks.push(rows);
         let block = self.blocks.len() - 1;
-        self.components.insert(block, own);
+        self.parts.insert(block, own);
         if self.problems.len() > before {
             self.faulty.insert(block);
         }
         self.compiled.insert((name.clone(), type_name, self.in_value), block);
         Some(block)
+    }
+
+    /// Reports what rows read of the values of a path and no version of HL7 v2 has there.
+    fn parts_in_vain(&mut self, path: &Path, parts: &[(Path, Place)]) {
+        for (part, place) in parts.iter().filter(|_| path.component.is_none()) {
+            let whole = Path { component: part.component, subcomponent: part.subcomponent, ..path.clone() };
+            self.has(&whole, &part.to_string(), place);
+        }
     }
 
     fn reads_again(&mut self, block: BlockId) {
@@ -83,8 +93,8 @@ impl Compiler<'_> {
                 if let (RowSource::First(values), Op::Block(inner) | Op::Make { block: inner, .. }) =
                     (&row.source, &row.op)
                 {
-                    let components = self.components.get(inner).map(Vec::as_slice).unwrap_or_default();
-                    paths.extend(values.iter().flat_map(|path| parts_of(path, components)).map(|path| (path, false)));
+                    let parts = self.parts.get(inner).map(Vec::as_slice).unwrap_or_default();
+                    paths.extend(values.iter().flat_map(|path| parts_of(path, parts)).map(|path| (path, false)));
                 }
                 paths.extend(row.paths().map(|path| (path.clone(), false)));
                 paths.extend(row.read_whole().iter().map(|path| (path.clone(), true)));
@@ -560,12 +570,14 @@ impl Compiler<'_> {
 }
 
 /// The parts of the values of a path that are read when rows stand at each.
-fn parts_of(path: &Path, components: &[u16]) -> Vec<Path> {
+fn parts_of(path: &Path, parts: &[(Path, Place)]) -> Vec<Path> {
     match path.component {
         Some(_) => vec![path.clone()],
         None => {
-            let part = |component: &u16| Path { component: Some(*component).filter(|n| *n > 0), ..path.clone() };
-            components.iter().map(part).collect()
+            let mut components: Vec<Option<u16>> = parts.iter().map(|(part, _)| part.component).collect();
+            components.sort_unstable();
+            components.dedup();
+            components.into_iter().map(|component| Path { component, ..path.clone() }).collect()
         }
     }
 }
