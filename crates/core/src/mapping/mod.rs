@@ -28,7 +28,7 @@ mod sense_tests;
 mod tests;
 
 pub use codes::{CodeSet, Entry};
-pub use compile::{FeedChange, Library, compile, compile_changed};
+pub use compile::{FeedChange, Library, compile, compile_changed, unreachable};
 pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};

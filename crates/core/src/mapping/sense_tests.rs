@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
-use super::compile;
 use super::tests::library;
+use super::{compile, unreachable};
 
 /// What is told of a mapping of HL7's guide with these writes and rows, for these events.
 fn told(events: &str, write: &str, rows: &str) -> Vec<String> {
@@ -70,4 +70,113 @@ fn a_condition_that_asks_nothing() {
         let found = when(given);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{given}\n{expected}\n{found:#?}");
     }
+}
+
+#[test]
+fn conditions_that_no_message_meets() {
+    let never = "this never holds for ADT^A01, so it is never reached (hint: correct it, or do it in the `[[message]]`";
+    let name = |when: &str| format!(r#"{{ to = "active", value = true, when = {when} }}"#);
+    for (when, column) in [
+        (r#"{ path = "MSH-9.2", in = ["A08"] }"#, 41),
+        (r#"{ path = "MSH-9.1", in = ["ORU"] }"#, 41),
+        (r#"{ path = "MSH-9.2", not-in = ["A01", "A04"] }"#, 41),
+        (r#"[{ valued = "PID-8" }, { path = "MSH-9.1", in = ["ORU"] }]"#, 64),
+        (r#"{ valued = "SCH" }"#, 41),
+        (r#"{ count = "SCH", above = 0 }"#, 41),
+        (r#"{ within = ["SCH", "TXA"] }"#, 41),
+    ] {
+        let found = row(&name(when));
+        assert!(found.len() == 1 && found[0].starts_with(&format!("m.toml:9:{column}: {never}")), "{when}\n{found:#?}");
+    }
+    for when in [
+        r#"{ path = "MSH-9.2", in = ["A01"] }"#,
+        r#"{ path = "MSH-9.2", not-in = ["A08"] }"#,
+        r#"{ absent = "SCH" }"#,
+        r#"{ path = "MSH-11.1", in = ["P"] }"#,
+    ] {
+        assert_eq!(row(&name(when)), [""; 0], "{when}");
+    }
+    // One event of several is enough, but all conditions on the way must hold for it.
+    let a08 = name(r#"{ path = "MSH-9.2", in = ["A08"] }"#);
+    assert_eq!(told(r#""ADT^A01", "ADT^A08""#, PATIENT, &a08), [""; 0]);
+    let write = PATIENT.replace(" }", r#", when = { path = "MSH-9.2", in = ["A01"] } }"#);
+    let found = told(r#""ADT^A01", "ADT^A08""#, &write, &a08);
+    assert!(found.len() == 1 && found[0].starts_with(&format!("m.toml:9:41: {never}")), "{found:#?}");
+    // A write that is never made is told, and nothing of its rows.
+    let write = PATIENT.replace(" }", r#", when = { path = "MSH-9.2", in = ["A02"] } }"#);
+    let found = told(r#""ADT^A01", "ADT^A08""#, &write, &a08);
+    assert!(
+        found.len() == 1 && found[0].starts_with("m.toml:5:66: this never holds for ADT^A01, ADT^A08, "),
+        "{found:#?}"
+    );
+    // The condition of a `use` is told where it stands.
+    let using = "{ use = \"more\", when = { path = \"MSH-9.2\", in = [\"A08\"] } },\n]\nmore = [\n  { to = \"active\", value = true }";
+    let found = row(using);
+    assert!(found.len() == 1 && found[0].starts_with(&format!("m.toml:9:26: {never}")), "{found:#?}");
+    let check = "profile = \"phr\"\n[[message]]\nevents = [\"ADT^A28\"]\npatient = { policy = \"merge\", rows = \"p\" }\n\
+                 checks = [{ if = { path = \"MSH-9.2\", in = [\"A31\"] }, refuse = \"no\" }]\n[rows]\np = [{ to = \"active\", value = true }]\n";
+    let (library, mut problems) = library(&[("m.toml", check)], &[]);
+    compile(&library, "m", &mut problems);
+    assert!(problems.into_vec()[0].to_string().starts_with("m.toml:5:18: this never holds for ADT^A28, "));
+}
+
+#[test]
+fn shared_rows_are_in_vain_when_no_mapping_needs_them() {
+    let mapping = |event: &str| {
+        format!(
+            "profile = \"v2-to-fhir\"\ninclude = [\"shared.toml\"]\n[[message]]\nevents = [\"ADT^{event}\"]\nwrite = [{PATIENT}]\n"
+        )
+    };
+    let shared =
+        "[rows]\npatient = [{ to = \"active\", value = true, when = { path = \"MSH-9.2\", in = [\"A08\"] } }]\n";
+    let told = |events: &[&str]| -> Vec<String> {
+        let texts: Vec<(String, String)> =
+            events.iter().map(|event| (format!("{event}.toml"), mapping(event))).collect();
+        let mut files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        files.push(("shared.toml", shared));
+        let (library, mut problems) = library(&files, &[]);
+        let plans: Vec<_> = events.iter().filter_map(|event| compile(&library, event, &mut problems)).collect();
+        assert_eq!(plans.len(), events.len());
+        unreachable(&plans, &mut problems);
+        problems.into_vec().iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(&["A01", "A08"]), [""; 0]);
+    let found = told(&["A01", "A04"]);
+    assert!(found.len() == 1 && found[0].starts_with("shared.toml:2:50: this never holds for ADT^A01, "), "{found:#?}");
+}
+
+#[test]
+fn rows_that_never_run() {
+    let second = r#"{ to = "name.text", from = "PID-5.1", fallback = true }"#;
+    let after = |first: &str| row(&format!("{first},\n  {second}"));
+    for first in [
+        r#"{ to = "name.text", value = "x" }"#,
+        // A fallback looks at the element, whatever part of it is filled.
+        r#"{ to = "name.use", value = "usual" }"#,
+        r#"{ to = "name.text", from = "PID-5.2", default = "x" }"#,
+        "{ to = \"name.text\", from = \"PID-5.2\" },\n  { to = \"name.text\", value = \"x\", fallback = true }",
+    ] {
+        let found = after(first);
+        assert!(
+            found.len() == 1
+                && found[0].contains(": `name` is always filled at m.toml:")
+                && found[0].contains("so this row never runs (hint: put this row first"),
+            "{first}\n{found:#?}"
+        );
+    }
+    for first in [
+        r#"{ to = "name.text", from = "PID-5.2" }"#,
+        r#"{ to = "name.text", value = "x", when = { valued = "PID-6" } }"#,
+        r#"{ to = "name.text", value = "x", each = "NK1" }"#,
+        r#"{ to = "gender", value = "other" }"#,
+    ] {
+        assert_eq!(after(first), [""; 0], "{first}");
+    }
+    let found = row("{ to = \"gender\", value = \"other\" },\n  { to = \"gender\", value = \"male\" }");
+    assert_eq!(
+        found,
+        [
+            "m.toml:9:3: what this row fills is always replaced at m.toml:10:3 (hint: leave one of the rows out, or give the later one `fallback = true`)"
+        ]
+    );
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::Compiler;
 use crate::hl7v2::{self, Path, Repetition, SegmentName};
-use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
+use crate::mapping::plan::{Check, Condition, Gate, KeyPart, Pattern, Read};
 use crate::nearest::nearest;
 use crate::source::{self, Place, Table, Value};
 
@@ -50,7 +50,9 @@ impl Compiler<'_> {
                 continue;
             }
             let given = table.has("if");
-            let conditions = self.conditions(&mut table, "if");
+            let gate = self.gate(&mut table, "if");
+            let conditions = gate.when();
+            self.check_gates.push(gate);
             if !given {
                 let hint = "say when the message is refused, e.g. `if = { count = \"SCH\", above = 1 }`";
                 self.problems.hint(&item.place, "`if` is missing", hint);
@@ -155,14 +157,18 @@ impl Compiler<'_> {
         }
     }
 
-    pub(super) fn conditions(&mut self, table: &mut Table, name: &'static str) -> Vec<Condition> {
+    /// One condition or several; a gate of none is open.
+    pub(super) fn gate(&mut self, table: &mut Table, name: &'static str) -> Gate {
         let tables = table.tables(name, self.problems);
-        let place = tables.first().map(|condition| condition.place().clone());
-        let conditions: Vec<Condition> = tables.into_iter().filter_map(|condition| self.condition(condition)).collect();
-        if let Some(place) = place {
-            self.contradictions(&conditions, &place);
+        let place = tables.first().map_or_else(|| table.place().clone(), |condition| condition.place().clone());
+        let mut conditions = Vec::new();
+        for table in tables {
+            let place = table.place().clone();
+            conditions.extend(self.condition(table).map(|condition| (condition, place)));
         }
-        conditions
+        let gate = Gate { place, conditions };
+        self.contradictions(&gate.when(), &gate.place);
+        gate
     }
 
     pub(super) fn condition(&mut self, mut table: Table) -> Option<Condition> {

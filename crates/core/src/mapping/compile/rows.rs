@@ -7,7 +7,7 @@ use super::values::Target;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{Argument, BlockId, Condition, Need, Op, Profile, Row, Source as RowSource};
+use crate::mapping::plan::{Argument, BlockId, Condition, Gate, Need, Op, Profile, Row, Source as RowSource};
 use crate::record::{ElementPath, Step};
 use crate::source::{self, Place, Table};
 
@@ -57,7 +57,7 @@ impl Compiler<'_> {
         own.sort_by_key(|(path, place)| (path.component, path.subcomponent, place.span.start));
         own.dedup();
         self.own_parts.extend(own.iter().cloned());
-        let mut rows = rows?;
+        let (mut rows, gates): (Vec<Row>, Vec<Vec<Gate>>) = rows?.into_iter().unzip();
         // Rows for one element share its path, so that a translation need not compare paths step by step.
         for index in 1..rows.len() {
             let (earlier, later) = rows.split_at_mut(index);
@@ -66,7 +66,9 @@ impl Compiler<'_> {
             }
         }
         self.filled_in_vain(&rows);
+        self.never_needed(&rows);
         self.blocks.push(rows);
+        self.gates.push(gates);
         let block = self.blocks.len() - 1;
         self.parts.insert(block, own);
         if self.problems.len() > before {
@@ -106,7 +108,7 @@ impl Compiler<'_> {
         paths.iter().for_each(|(path, all)| self.reads_path(path, *all));
     }
 
-    fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<Row>> {
+    fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<(Row, Vec<Gate>)>> {
         let Some((_, value)) = self.rows.get(name).cloned() else {
             if !self.whole {
                 self.problems.follows();
@@ -134,16 +136,18 @@ impl Compiler<'_> {
         Some(rows)
     }
 
-    fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<Row> {
+    /// A row with its conditions as they are written, or those that it uses.
+    fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<(Row, Vec<Gate>)> {
         let place = table.place().clone();
         let before = self.problems.len();
         if let Some((name, at)) = table.text("use", self.problems) {
-            let when = self.conditions(&mut table, "when");
+            let gate = self.gate(&mut table, "when");
             table.finish(self.problems);
             self.used.insert(("rows", name.clone()));
             let mut rows = self.rows_of(&name, &at, type_name).unwrap_or_default();
-            for row in &mut rows {
-                row.when.splice(0..0, when.iter().cloned());
+            for (row, gates) in &mut rows {
+                row.when.splice(0..0, gate.when());
+                gates.insert(0, gate.clone());
             }
             return rows;
         }
@@ -158,8 +162,9 @@ impl Compiler<'_> {
             self.problems.hint(&place, "`codes` and `as` exclude each other", "keep one of them");
         }
         let each = self.each(&mut table);
-        let when = self.conditions(&mut table, "when");
-        let unless = self.conditions(&mut table, "unless");
+        let gate = self.gate(&mut table, "when");
+        let when = gate.when();
+        let unless = self.gate(&mut table, "unless").when();
         let outside = self.segments_of(&mut table, "outside");
         let fallback = table.boolean("fallback", self.problems).unwrap_or(false);
         let issue = table.text("issue", self.problems);
@@ -276,7 +281,7 @@ impl Compiler<'_> {
             place,
         };
         row.read_whole().iter().for_each(|path| self.reads_path(path, true));
-        vec![row]
+        vec![(row, vec![gate])]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.
