@@ -55,6 +55,10 @@ pub(super) fn load(files: Files, path: &Path, problems: &mut Problems) -> Option
     let library = library(files, &mappings_folder, &mappings_place, problems);
     let plans: HashMap<&str, Option<Arc<Plan>>> =
         library.names().map(|name| (name, mapping::compile(&library, name, problems).map(Arc::new))).collect();
+    // What mappings share is in vain only when none of them needs it, so that all must be known.
+    if plans.values().all(Option::is_some) {
+        mapping::unreachable(plans.values().flatten().map(AsRef::as_ref), problems);
+    }
     let national = match files.read(&mappings_folder.join(IDENTIFIERS), Some(&mappings_place), problems) {
         Some(source) => {
             let mut table = parse(&source, problems);

@@ -13,6 +13,7 @@ mod fixtures;
 mod hl7_http;
 mod http;
 mod link;
+mod manual;
 mod memory;
 mod mllp;
 mod probe;

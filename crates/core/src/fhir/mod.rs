@@ -7,6 +7,7 @@ pub mod check;
 pub mod date;
 pub mod json;
 pub mod search;
+mod systems;
 pub mod table;
 
 pub(crate) use check::primitive_fault;
@@ -14,4 +15,5 @@ pub use check::{Issue, check, check_bundle};
 pub use date::date_range;
 pub use json::{Json, Name, Object};
 pub use search::{SearchError, SearchKind, SearchParameter, matches, parameter, parameters};
+pub use systems::{System, code_system};
 pub use table::{Element, Kind, PathError, Primitive, Table, Type, r4};

@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use super::names::last_field_before;
+use super::path::Path;
+
 static NAMES: LazyLock<Names> = LazyLock::new(|| Names::read(include_str!("dictionary/names.txt")));
 
 /// Names are taken from this version when a message tells none.
@@ -72,6 +75,69 @@ pub fn is_primitive(data_type: &str) -> bool {
     NAMES.types.get(data_type).is_some_and(|found| found.parts.is_empty()) && data_type != "VARIES"
 }
 
+/// Parts that the table lacks: OBX-4 is an OG since 2.8.2, as is OBR-26.2, and OBX-3.1 may have the suffix of chapter 7.2.4.
+const WIDER: [(&str, u16); 3] = [("OBX-4", 4), ("OBR-26.2", 4), ("OBX-3.1", 2)];
+
+/// What a path names and no version of the standard has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// `PV1-44 has no component 9: TS has 2`.
+    pub message: String,
+    /// `its last is PV1-44.2`.
+    pub hint: String,
+}
+
+/// The field, component or subcomponent of a path that no version has. Of a data type that changed from version to version
+/// the widest counts; nothing is said of one that is not known (`VARIES`, the CM of old versions, a field of 2.9).
+pub fn absent(path: &Path) -> Option<Absent> {
+    let (segment, field) = (path.segment?, path.field);
+    if let Some(last) = last_field_before(segment, field) {
+        let hint = format!("its last is {segment}-{last}; a component stands behind a dot, as in `PID-5.1`");
+        return Some(Absent { message: format!("{segment} has no field {field}"), hint });
+    }
+    let types = NAMES.segments.get(segment.as_str())?.types(field);
+    let component = path.component?;
+    let whole = format!("{segment}-{field}");
+    if let Some(absent) = behind_last(&whole, "component", component, &types) {
+        return Some(absent);
+    }
+    let inside: Vec<&str> = types.iter().flat_map(|name| types_inside(name, component)).collect();
+    behind_last(&format!("{whole}.{component}"), "subcomponent", path.subcomponent?, &inside)
+}
+
+/// What is wrong with part `n` of something that was of these types.
+fn behind_last(whole: &str, level: &str, n: u16, types: &[&'static str]) -> Option<Absent> {
+    if WIDER.iter().any(|(wider, last)| *wider == whole && n <= *last) {
+        return None;
+    }
+    let counts: Option<Vec<(u16, &str)>> = types.iter().map(|name| Some((parts(name)?, *name))).collect();
+    let (last, name) = counts?.into_iter().max_by_key(|(count, _)| *count).filter(|(last, _)| n > (*last).max(1))?;
+    Some(match last {
+        0 => Absent {
+            message: format!("{whole} has no {level}s: {name} is one value"),
+            hint: format!("write `{whole}`"),
+        },
+        _ => Absent {
+            message: format!("{whole} has no {level} {n}: {name} has {last}"),
+            hint: format!("its last is {whole}.{last}"),
+        },
+    })
+}
+
+/// How many components a data type has; none when that is not known.
+fn parts(data_type: &str) -> Option<u16> {
+    let found = NAMES.types.get(data_type).filter(|_| !["VARIES", "CM"].contains(&data_type))?;
+    Some(found.parts.last().map_or(0, |part| part.0))
+}
+
+/// The types that component `n` of a data type has been; a plain value is its own first component.
+fn types_inside(data_type: &'static str, n: u16) -> Vec<&'static str> {
+    match NAMES.types.get(data_type) {
+        Some(found) if !found.parts.is_empty() => found.types(n),
+        _ => vec![data_type],
+    }
+}
+
 /// What a code of a table means: `F` of table 1 is `Female`. Known for the tables that HL7 defines, and for the
 /// user-defined ones that every site uses alike; of other tables a site's own codes would be told wrong.
 pub fn meaning(table: u16, code: &str) -> Option<&'static str> {
@@ -102,6 +168,12 @@ impl Thing {
         let (kind, name) = definition.split_once(' ')?;
         let (data_type, table) = kind.split_once('/').unwrap_or((kind, ""));
         Some(Element { name, data_type, table: table.parse().ok(), since })
+    }
+
+    /// Every data type that part `n` has been.
+    fn types(&self, n: u16) -> Vec<&'static str> {
+        let history = self.parts.iter().filter(|part| part.0 == n).flat_map(|part| &part.1);
+        history.filter_map(|(_, definition)| definition.split([' ', '/']).next()).collect()
     }
 }
 
@@ -210,6 +282,25 @@ mod tests {
         assert_eq!(meaning(1, "X"), None);
         // A user-defined table: sites have codes of their own.
         assert_eq!(meaning(189, "N"), None);
+    }
+
+    #[test]
+    fn what_no_version_has_is_told() {
+        let told = |path: &str| match absent(&Path::parse(path).unwrap()) {
+            Some(absent) => format!("{} ({})", absent.message, absent.hint),
+            None => String::new(),
+        };
+        assert_eq!(told("PV1-44.9"), "PV1-44 has no component 9: TS has 2 (its last is PV1-44.2)");
+        assert_eq!(told("PV1-2.1.4"), "PV1-2.1 has no subcomponents: ST is one value (write `PV1-2.1`)");
+        assert_eq!(told("PID-1.2"), "PID-1 has no components: SI is one value (write `PID-1`)");
+        assert_eq!(told("PID-3[NHS].4.5"), "PID-3.4 has no subcomponent 5: HD has 3 (its last is PID-3.4.3)");
+        assert!(told("PV1-60").starts_with("PV1 has no field 60 (its last is PV1-54"));
+        // A plain value is its own first component; IS became CWE; OBX-5 is anything; a CM had parts that nobody counted.
+        for path in
+            ["PID-1.1.1", "PV1-2.2", "PID-3.4.3", "OBX-5.90.9", "OBX-4.4", "OBX-3.1.2", "ZTM-9.9", "ZZZ-1.1", "PID-5"]
+        {
+            assert_eq!(told(path), "", "{path}");
+        }
     }
 
     /// Every type a field or component names is one of the table, every number comes in order, and every line counts.

@@ -54,7 +54,7 @@ pub use index::{
 };
 pub use location::Location;
 pub use message::Message;
-pub use names::{last_field_before, message_codes, never_in, segment_names};
+pub use names::{message_codes, never_in, segment_names};
 pub use path::{Index, PATH_BYTES_MAX, Path, PathError, Repetition};
 pub use segment::{Segment, SegmentName};
 pub use separators::Separators;

@@ -36,9 +36,6 @@ const MESSAGE_CODES: &str = "\
     REF RER RGR RGV ROR RPA RPI RPL RPR RQA RQC RQI RQP RQQ RRA RRD RRE RRG RRI RRO RSP RTB SCN SDN SDR SDS SIR SLN \
     SLR SMD SPQ SQM SQR SRM SRR SSR SSU STC STI SUR TBR TCR TCU UDF UDM VQQ VTQ VXQ VXR VXU VXX";
 
-/// So many fields more than we know of may be those of a later version.
-const LATER_FIELDS: u16 = 15;
-
 /// Names of the segments of the standard and of Fairway's own, those seen most often first.
 pub fn segment_names() -> impl Iterator<Item = &'static str> {
     SEGMENTS.split_ascii_whitespace().filter_map(|entry| Some(entry.split_once(':')?.0)).chain(OWN_SEGMENTS)
@@ -55,11 +52,11 @@ pub fn message_codes() -> impl Iterator<Item = &'static str> {
     MESSAGE_CODES.split_ascii_whitespace()
 }
 
-/// The number of the segment's last field, when `field` is clearly behind it.
-pub fn last_field_before(segment: SegmentName, field: u16) -> Option<u16> {
+/// The number of the segment's last field, when `field` is behind it.
+pub(super) fn last_field_before(segment: SegmentName, field: u16) -> Option<u16> {
     let entry = SEGMENTS.split_ascii_whitespace().find_map(|entry| entry.strip_prefix(segment.as_str()));
     let last = entry?.strip_prefix(':')?.parse().ok()?;
-    (field > last + LATER_FIELDS).then_some(last)
+    (field > last).then_some(last)
 }
 
 /// True when no message of this type holds the segment. Only said of segments that a kind of message is about: what
@@ -92,10 +89,10 @@ mod tests {
     }
 
     #[test]
-    fn fields_far_behind_the_last_are_found() {
+    fn fields_behind_the_last_are_found() {
         let last = |name: &str, field| last_field_before(SegmentName::parse(name).unwrap(), field);
         assert_eq!(last("PID", 99), Some(40));
-        assert_eq!(last("PID", 71), Some(40));
+        assert_eq!(last("PID", 41), Some(40));
         assert_eq!(last("PID", 40), None);
         assert_eq!(last("ZTM", 900), None);
         assert!(never_in(SegmentName::parse("SCH").unwrap(), "ADT"));

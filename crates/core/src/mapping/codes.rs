@@ -1,11 +1,17 @@
 //! Code sets: what a sender's code is in FHIR, as CSV with the columns `code,value,system,display`.
 //!
-//! A code is matched exactly; nothing is guessed for a code that is not listed.
+//! A code is matched exactly; nothing is guessed for a code that is not listed. What it stands for must be a code that its
+//! system has, where the system's codes are known.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::source::{Place, Problems, Source};
+use crate::fhir::{self, Json, Primitive};
+use crate::nearest::nearest;
+use crate::source::{self, Place, Problems, Source};
+
+/// So many codes of a system a hint lists; of a larger one it names the nearest.
+const CODES_SHOWN: usize = 20;
 
 /// One code set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +35,8 @@ pub struct Entry {
 }
 
 impl CodeSet {
-    /// Reads a CSV file; a wrong heading, a missing value or a code given twice is a problem with its line.
+    /// Reads a CSV file; a wrong heading, a missing value, a code given twice, a system that is no URI, a code that its system
+    /// lacks or a display of another code is a problem with its line.
     pub fn read(name: &str, source: &Arc<Source>, problems: &mut Problems) -> CodeSet {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(source.text.as_bytes());
         let place = |start: usize, length: usize| Place { source: source.clone(), span: start..start + length };
@@ -69,6 +76,7 @@ impl CodeSet {
                 continue;
             };
             let entry = Entry { value, system: text(2), display: text(3), place: place(start, length) };
+            coded(&entry, problems);
             if let Some(earlier) = entries.insert(code.clone(), entry) {
                 let hint = format!("line {} has it, too; keep one of the lines", earlier.place.line_and_column().0);
                 problems.hint(&place(start, length), format!("code `{code}` is given twice"), hint);
@@ -108,6 +116,64 @@ impl CodeSet {
     }
 }
 
+/// Reports a system that is no URI, and a code and display that its system does not have.
+fn coded(entry: &Entry, problems: &mut Problems) {
+    let Some(uri) = &entry.system else { return };
+    let scheme = uri.split_once(':').map_or("", |parts| parts.0);
+    let fault = fhir::primitive_fault(Primitive::Uri, &Json::string(uri.as_str()));
+    if fault.is_some() || !scheme.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        let fault = fault.map_or("it has no scheme".to_owned(), |fault| fault.to_string());
+        let hint = "write that of the code system, e.g. `http://terminology.hl7.org/CodeSystem/v3-MaritalStatus`";
+        problems.hint(&column(entry, 2), format!("`{uri}` is no URI: {fault}"), hint);
+        return;
+    }
+    if let Some(fault) = fhir::primitive_fault(Primitive::Code, &Json::string(entry.value.as_str())) {
+        problems.hint(&column(entry, 1), format!("`{}` is no code: {fault}", entry.value), "write it as FHIR does");
+        return;
+    }
+    let Some(system) = fhir::code_system(uri) else { return };
+    let name = uri.rsplit('/').next().unwrap_or(uri);
+    let display = entry.display.as_deref();
+    let Some(known) = system.display(&entry.value) else {
+        let hint = match display.and_then(|display| system.code_of(display)) {
+            Some(code) => format!("`{}` is its `{code}`", display.unwrap_or_default()),
+            None if system.codes().len() > CODES_SHOWN => match nearest(&entry.value, system.codes()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("look it up in {uri}"),
+            },
+            None => {
+                let mut codes: Vec<&str> = system.codes().collect();
+                codes.sort_unstable();
+                source::meant(&entry.value, codes, "it has")
+            }
+        };
+        problems.hint(&column(entry, 1), format!("{name} has no code `{}`", entry.value), hint);
+        return;
+    };
+    let other = display.filter(|display| display.to_lowercase() != known.to_lowercase());
+    if let Some((display, code)) = other.and_then(|display| Some((display, system.code_of(display)?))) {
+        let message = format!("`{display}` is what {name} calls `{code}`, and this is `{}`", entry.value);
+        let hint = format!("write `{known}`, or the code `{code}`");
+        problems.hint(&column(entry, 3), message, hint);
+    }
+}
+
+/// Where a column of an entry's line stands, from 0; commas between double quotes are text.
+fn column(entry: &Entry, index: usize) -> Place {
+    let Place { source, span } = &entry.place;
+    let line = source.text.get(span.clone()).unwrap_or_default();
+    let mut quoted = false;
+    let mut commas = line.bytes().enumerate().filter_map(|(at, byte)| {
+        quoted ^= byte == b'"';
+        (byte == b',' && !quoted).then_some(at)
+    });
+    let from = index.checked_sub(1).and_then(|before| commas.nth(before)).map_or(0, |at| at + 1);
+    let to = commas.next().unwrap_or(line.len());
+    let text = line.get(from..to).unwrap_or_default();
+    let start = span.start + from + (text.len() - text.trim_start().len());
+    Place { source: source.clone(), span: start..start + text.trim().len() }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -135,5 +201,45 @@ mod tests {
         );
         let (_, problems) = read("a,b\n");
         assert!(problems[0].starts_with("codes/x.csv:1:1: wrong heading"));
+    }
+
+    #[test]
+    fn systems_are_uris_and_have_the_codes() {
+        const MARITAL: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus";
+        for (row, expected) in [
+            ("Q,QQ,not a uri,Foo", "2:6: `not a uri` is no URI: must be a URI without white space (hint: write that"),
+            ("Q,M,v3-MaritalStatus,Married", "2:5: `v3-MaritalStatus` is no URI: it has no scheme (hint: write that"),
+            ("\"Q,1\",M , bad uri ,Married", "2:11: `bad uri` is no URI"),
+            ("Q,M  M,urn:x,Foo", "2:3: `M  M` is no code: "),
+            (
+                "Q,QQ,MARITAL,Foo",
+                "2:3: v3-MaritalStatus has no code `QQ` (hint: it has: A, C, D, I, L, M, P, S, T, U, W)",
+            ),
+            ("Q,MM,MARITAL,Foo", "2:3: v3-MaritalStatus has no code `MM` (hint: did you mean `M`?)"),
+            ("Q,QQ,MARITAL,divorced", "2:3: v3-MaritalStatus has no code `QQ` (hint: `divorced` is its `D`)"),
+            (
+                "Q,M,MARITAL,Divorced",
+                "2:60: `Divorced` is what v3-MaritalStatus calls `D`, and this is `M` (hint: write `Married`, or the code `D`)",
+            ),
+            (
+                "Q,IMPP,http://terminology.hl7.org/CodeSystem/v3-ActCode,Foo",
+                "2:3: v3-ActCode has no code `IMPP` (hint: did you mean `IMP`?)",
+            ),
+            (
+                "Q,ABCDEFGHIJ,http://terminology.hl7.org/CodeSystem/v3-ActCode,Foo",
+                "2:3: v3-ActCode has no code `ABCDEFGHIJ` (hint: look it up in http",
+            ),
+        ] {
+            let (_, problems) = read(&format!("code,value,system,display\n{}\n", row.replace("MARITAL", MARITAL)));
+            assert!(
+                problems.len() == 1 && problems[0].starts_with(&format!("codes/x.csv:{expected}")),
+                "{row}\n{expected}\n{problems:#?}"
+            );
+        }
+        // A display of one's own is fine, and so is what a system has of which nothing is known.
+        for row in ["Q,M,MARITAL,Verheiratet", "Q,M,MARITAL,married", "Q,M,MARITAL,", "Q,QQ,urn:x,Foo", "Q,a b,,"] {
+            let (_, problems) = read(&format!("code,value,system,display\n{}\n", row.replace("MARITAL", MARITAL)));
+            assert_eq!(problems, [""; 0], "{row}");
+        }
     }
 }

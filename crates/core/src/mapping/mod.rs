@@ -25,10 +25,12 @@ mod guide_results_tests;
 #[cfg(test)]
 mod guide_tests;
 #[cfg(test)]
+mod sense_tests;
+#[cfg(test)]
 mod tests;
 
 pub use codes::{CodeSet, Entry};
-pub use compile::{FeedChange, Library, compile, compile_changed};
+pub use compile::{FeedChange, Library, compile, compile_changed, unreachable};
 pub use convert::{CONVERSIONS, ConversionDoc};
 pub use identifiers::{Check, IdentifierType, nhs_number, read_identifiers};
 pub use plan::{Plan, Profile};

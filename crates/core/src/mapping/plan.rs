@@ -29,6 +29,18 @@ pub struct Plan {
     pub profile: Profile,
     pub(super) messages: Vec<MessagePlan>,
     pub(super) blocks: Vec<Vec<Row>>,
+    /// Gates that messages of some event go through.
+    pub(super) passed: Vec<Place>,
+    /// Gates of shared files that none goes through: gate, condition and the events that come there.
+    pub(super) shut: Vec<(Place, Place, String)>,
+}
+
+/// Conditions as a file gives them, of which all must hold to go on.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    pub(super) place: Place,
+    /// Each with its own place.
+    pub(super) conditions: Vec<(Condition, Place)>,
 }
 
 /// What is done for some trigger events.
@@ -326,6 +338,13 @@ impl Check {
             )
             | None => Fault::Rule,
         }
+    }
+}
+
+impl Gate {
+    /// The conditions, as a row or write has them.
+    pub(super) fn when(&self) -> Vec<Condition> {
+        self.conditions.iter().map(|(condition, _)| condition.clone()).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::Compiler;
 use crate::hl7v2::{self, Path, Repetition, SegmentName};
-use crate::mapping::plan::{Check, Condition, KeyPart, Pattern, Read};
+use crate::mapping::plan::{Check, Condition, Gate, KeyPart, Pattern, Read};
 use crate::nearest::nearest;
 use crate::source::{self, Place, Table, Value};
 
@@ -50,7 +50,9 @@ impl Compiler<'_> {
                 continue;
             }
             let given = table.has("if");
-            let conditions = self.conditions(&mut table, "if");
+            let gate = self.gate(&mut table, "if");
+            let conditions = gate.when();
+            self.check_gates.push(gate);
             if !given {
                 let hint = "say when the message is refused, e.g. `if = { count = \"SCH\", above = 1 }`";
                 self.problems.hint(&item.place, "`if` is missing", hint);
@@ -121,24 +123,22 @@ impl Compiler<'_> {
         None
     }
 
-    /// The path when its segment is known and has such a field.
+    /// The path when its segment is known and a version of the standard has what it names.
     fn known_path(&mut self, path: Path, text: &str, place: &Place) -> Option<Path> {
         let segment = self.known(path.segment?, place)?;
-        let field = path.field;
-        match hl7v2::last_field_before(segment, field).filter(|_| !self.segments.contains(&segment)) {
-            Some(last) => {
-                let message = format!("`{text}`: {segment} has no field {field}");
-                let own = format!("fields of your own: `segments = [\"{segment}\"]` at the top of the file");
-                let hint =
-                    format!("its last is {segment}-{last}; a component stands behind a dot, as in `PID-5.1`; {own}");
-                self.problems.hint(place, message, hint);
-                None
-            }
-            None => {
-                self.places.insert(segment, place.clone());
-                Some(path)
-            }
-        }
+        self.has(&path, text, place).then(|| {
+            self.places.insert(segment, place.clone());
+            path
+        })
+    }
+
+    /// Whether some version of the standard has what a path names, or its segment is declared as a site's own.
+    pub(super) fn has(&mut self, path: &Path, text: &str, place: &Place) -> bool {
+        let Some(segment) = path.segment.filter(|segment| !self.segments.contains(segment)) else { return true };
+        let Some(absent) = hl7v2::dictionary::absent(path) else { return true };
+        let own = format!("a site's own: `segments = [\"{segment}\"]` at the top of the file");
+        self.problems.hint(place, format!("`{text}`: {}", absent.message), format!("{}; {own}", absent.hint));
+        false
     }
 
     /// Reports segments that are read and that messages of the event never hold.
@@ -157,14 +157,18 @@ impl Compiler<'_> {
         }
     }
 
-    pub(super) fn conditions(&mut self, table: &mut Table, name: &'static str) -> Vec<Condition> {
+    /// One condition or several; a gate of none is open.
+    pub(super) fn gate(&mut self, table: &mut Table, name: &'static str) -> Gate {
         let tables = table.tables(name, self.problems);
-        let place = tables.first().map(|condition| condition.place().clone());
-        let conditions: Vec<Condition> = tables.into_iter().filter_map(|condition| self.condition(condition)).collect();
-        if let Some(place) = place {
-            self.contradictions(&conditions, &place);
+        let place = tables.first().map_or_else(|| table.place().clone(), |condition| condition.place().clone());
+        let mut conditions = Vec::new();
+        for table in tables {
+            let place = table.place().clone();
+            conditions.extend(self.condition(table).map(|condition| (condition, place)));
         }
-        conditions
+        let gate = Gate { place, conditions };
+        self.contradictions(&gate.when(), &gate.place);
+        gate
     }
 
     pub(super) fn condition(&mut self, mut table: Table) -> Option<Condition> {
@@ -251,9 +255,7 @@ impl Compiler<'_> {
             let given = table.has("differ");
             let paths = self.paths(&mut table, "differ");
             if !given {
-                let hint = "use `valued`, `absent`, `no-quantity`, `document`, `no-document`, `time`, `date`, `path` with \
-                            `in` or `not-in`, `differ`, `after`, `count`, `loose`, `pattern`, `within` or `outside`";
-                self.problems.hint(&place, "a condition says nothing", hint);
+                self.no_question(table, &place);
                 return None;
             }
             Some(Condition::Differ(paths))
@@ -267,6 +269,21 @@ impl Compiler<'_> {
         }
         table.finish(self.problems);
         condition
+    }
+
+    /// Reports a table that asks nothing, by the names it has instead.
+    fn no_question(&mut self, mut table: Table, place: &Place) {
+        let mut unknown = table.take_all();
+        // What only goes with a question.
+        unknown.retain(|(name, _, _)| !["in", "not-in", "above", "below"].contains(&name.as_str()));
+        if unknown.is_empty() {
+            let hint = format!("it asks one of: {}", QUESTIONS.join(", "));
+            self.problems.hint(place, "a condition says nothing", hint);
+        }
+        for (name, place, _) in unknown {
+            let hint = source::meant(&name, QUESTIONS, "it asks one of");
+            self.problems.hint(&place, format!("unknown key `{name}`"), hint);
+        }
     }
 
     /// Names of segments: one text or several.
@@ -286,7 +303,7 @@ impl Compiler<'_> {
                 Some(path)
             }
             Ok(path) if self.in_value => {
-                self.own_components.push(path.component.unwrap_or(0));
+                self.own_parts.push((path.clone(), place.clone()));
                 Some(path)
             }
             Ok(_) => {

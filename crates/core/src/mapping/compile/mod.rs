@@ -6,16 +6,19 @@
 
 mod change;
 mod conditions;
+mod reach;
 mod resources;
 mod rows;
 mod sense;
 mod values;
 
+pub use reach::unreachable;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::codes::CodeSet;
-use super::plan::{BlockId, MessagePlan, PatientPlan, Plan, Profile, Read, Row, Work, WritePlan};
+use super::plan::{BlockId, Gate, MessagePlan, PatientPlan, Plan, Profile, Read, Row, Work, WritePlan};
 use crate::fhir;
 use crate::hl7v2::{self, Path, SegmentName};
 use crate::nearest::nearest;
@@ -105,8 +108,8 @@ pub fn compile_changed(library: &Library, name: &str, change: &FeedChange, probl
         other_codes: HashMap::new(),
         profile: Profile::Phr,
         in_value: false,
-        own_components: Vec::new(),
-        components: HashMap::new(),
+        own_parts: Vec::new(),
+        parts: HashMap::new(),
         segments: HashSet::new(),
         events: HashMap::new(),
         places: HashMap::new(),
@@ -115,6 +118,11 @@ pub fn compile_changed(library: &Library, name: &str, change: &FeedChange, probl
         compiled: HashMap::new(),
         open: Vec::new(),
         blocks: Vec::new(),
+        gates: Vec::new(),
+        check_gates: Vec::new(),
+        write_gates: Vec::new(),
+        passed: Vec::new(),
+        shut: Vec::new(),
         used: HashSet::new(),
         reads: Vec::new(),
         grouped: false,
@@ -168,8 +176,9 @@ pub fn compile_changed(library: &Library, name: &str, change: &FeedChange, probl
         let hint = "add one with `events` and `patient`, or include the file in a mapping when it is no mapping itself";
         compiler.problems.hint(&Place::start(source), "the mapping has no `[[message]]`", hint);
     }
-    let blocks = compiler.blocks;
-    (problems.len() == before).then(|| Plan { name: name.to_owned(), profile, messages, blocks })
+    let shut = if right { compiler.shut_gates() } else { Vec::new() };
+    let (blocks, passed) = (compiler.blocks, compiler.passed);
+    (problems.len() == before).then(|| Plan { name: name.to_owned(), profile, messages, blocks, passed, shut })
 }
 
 /// The file of a mapping, and those it is based on, the root last.
@@ -230,14 +239,24 @@ struct Compiler<'a> {
     profile: Profile,
     /// Rows are compiled that stand at a value, so that paths may be relative to it.
     in_value: bool,
-    /// The components that the rows at hand read of the value they stand at; 0 is the whole value.
-    own_components: Vec<u16>,
+    /// What the rows at hand read of the value they stand at: `.`, `.4`, `.4.1`.
+    own_parts: Vec<(Path, Place)>,
     /// The same for compiled blocks.
-    components: HashMap<BlockId, Vec<u16>>,
+    parts: HashMap<BlockId, Vec<(Path, Place)>>,
     compiled: HashMap<(String, &'static str, bool), BlockId>,
     /// Blocks being compiled, to refuse circles.
     open: Vec<String>,
     blocks: Vec<Vec<Row>>,
+    /// The conditions of each row of each block, those of a `use` around it first.
+    gates: Vec<Vec<Vec<Gate>>>,
+    /// The conditions of the checks of the message at hand.
+    check_gates: Vec<Gate>,
+    /// Those of its writes, with what fills them.
+    write_gates: Vec<(Gate, Option<BlockId>)>,
+    /// Gates that some message goes through.
+    passed: Vec<Place>,
+    /// Gates where messages come and none goes on: gate, condition and events.
+    shut: Vec<(Place, Place, String)>,
     used: HashSet<(&'static str, String)>,
     /// Segments that the files declare as a site's own.
     segments: HashSet<SegmentName>,
@@ -315,6 +334,7 @@ impl Compiler<'_> {
     fn message(&mut self, mut table: Table) -> Option<MessagePlan> {
         self.grouped = false;
         self.reads.clear();
+        self.check_gates.clear();
         let mut events = Vec::new();
         let given = table.texts("events", self.problems);
         if given.is_empty() {
@@ -331,6 +351,7 @@ impl Compiler<'_> {
         self.reads.clear();
         self.places.clear();
         self.nestings.clear();
+        self.write_gates.clear();
         let work = match self.profile {
             Profile::Phr => self.record(&mut table),
             Profile::V2ToFhir => self.resources(&mut table),
@@ -345,7 +366,13 @@ impl Compiler<'_> {
         if let Some(work) = work.as_ref().filter(|_| self.whole) {
             self.references(work);
         }
-        let events = events.into_iter().map(|(event, _)| event).collect();
+        let events: Vec<(String, String)> = events.into_iter().map(|(event, _)| event).collect();
+        let (checked, written) = (std::mem::take(&mut self.check_gates), std::mem::take(&mut self.write_gates));
+        let patient = match &work {
+            Some(Work::Record { patient, .. }) => Some(patient.rows),
+            Some(Work::Resources(_)) | None => None,
+        };
+        self.reach(&events, &checked, &written, patient);
         for path in ["MSH-3", "MSH-4", "MSH-5", "MSH-6", "MSH-7", "MSH-9", "MSH-10", "MSH-11", "MSH-12", "MSH-18"] {
             if let Ok(path) = Path::parse(path) {
                 self.reads_path(&path, true);
@@ -466,7 +493,7 @@ impl Compiler<'_> {
             }
         };
         let each = self.each(&mut table);
-        let when = self.conditions(&mut table, "when");
+        let gate = self.gate(&mut table, "when");
         let labels = table.texts("label", self.problems);
         let key = match table.take("key") {
             Some(value) => {
@@ -532,6 +559,8 @@ impl Compiler<'_> {
             (None, true) => None,
             (None, false) => return None,
         };
+        let when = gate.when();
+        self.write_gates.push((gate, rows));
         Some(WritePlan {
             resource,
             policy: policy?.0,

@@ -58,7 +58,7 @@ impl Compiler<'_> {
         let resource = table.required_text("resource", self.problems);
         let resource = resource.and_then(|(name, place)| self.resource(&name, &place))?;
         let each = self.each(&mut table);
-        let when = self.conditions(&mut table, "when");
+        let gate = self.gate(&mut table, "when");
         let key = table.take("key").map(|value| self.key(&value, &[])).unwrap_or_default();
         let bare = table.boolean("bare", self.problems).unwrap_or(false);
         let rows = table.required_text("rows", self.problems);
@@ -67,6 +67,8 @@ impl Compiler<'_> {
         let rows = self.block_of(&given, resource)?;
         self.required_elements(rows, resource, &given.1);
         self.grouped = true;
+        let when = gate.when();
+        self.write_gates.push((gate, Some(rows)));
         Some(MakePlan { resource, each, when, key, bare, rows })
     }
 

@@ -7,7 +7,7 @@ use super::values::Target;
 use crate::fhir::{self, Json, Kind, Primitive, Type};
 use crate::hl7v2::Path;
 use crate::mapping::convert::{self, Conversion, VALUE_ELEMENTS};
-use crate::mapping::plan::{Argument, BlockId, Condition, Need, Op, Profile, Row, Source as RowSource};
+use crate::mapping::plan::{Argument, BlockId, Condition, Gate, Need, Op, Profile, Row, Source as RowSource};
 use crate::record::{ElementPath, Step};
 use crate::source::{self, Place, Table};
 
@@ -22,22 +22,22 @@ impl Compiler<'_> {
         if values.is_empty() {
             return self.block_of(named, type_name);
         }
-        let outer = (self.in_value, std::mem::take(&mut self.own_components));
+        let outer = (self.in_value, std::mem::take(&mut self.own_parts));
         self.in_value = true;
         let block = self.block_of(named, type_name);
         self.in_value = outer.0;
-        let mut own = std::mem::replace(&mut self.own_components, outer.1);
+        self.own_parts = outer.1;
         let block = block?;
-        own.extend(self.components.get(&block).into_iter().flatten());
-        own.sort_unstable();
-        own.dedup();
+        let own = self.parts.get(&block).cloned().unwrap_or_default();
         for path in values {
             match path.segment {
-                Some(_) => parts_of(path, &own).iter().for_each(|path| self.reads_path(path, false)),
-                None => self.own_components.push(path.component.unwrap_or(0)),
+                Some(_) => {
+                    self.parts_in_vain(path, &own);
+                    parts_of(path, &own).iter().for_each(|path| self.reads_path(path, false));
+                }
+                None => self.own_parts.push((path.clone(), named.1.clone())),
             }
         }
-        self.components.insert(block, own);
         Some(block)
     }
 
@@ -47,15 +47,17 @@ impl Compiler<'_> {
         if let Some(&block) = self.compiled.get(&(name.clone(), type_name, self.in_value)) {
             // What an earlier message read through these rows is read again here.
             self.reads_again(block);
-            self.own_components.extend(self.components.get(&block).into_iter().flatten());
+            self.own_parts.extend(self.parts.get(&block).into_iter().flatten().cloned());
             return Some(block);
         }
         let before = self.problems.len();
-        let outer = std::mem::take(&mut self.own_components);
+        let outer = std::mem::take(&mut self.own_parts);
         let rows = self.rows_of(name, place, type_name);
-        let own = std::mem::replace(&mut self.own_components, outer);
-        self.own_components.extend(&own);
-        let mut rows = rows?;
+        let mut own = std::mem::replace(&mut self.own_parts, outer);
+        own.sort_by_key(|(path, place)| (path.component, path.subcomponent, place.span.start));
+        own.dedup();
+        self.own_parts.extend(own.iter().cloned());
+        let (mut rows, gates): (Vec<Row>, Vec<Vec<Gate>>) = rows?.into_iter().unzip();
         // Rows for one element share its path, so that a translation need not compare paths step by step.
         for index in 1..rows.len() {
             let (earlier, later) = rows.split_at_mut(index);
@@ -64,14 +66,24 @@ impl Compiler<'_> {
             }
         }
         self.filled_in_vain(&rows);
+        self.never_needed(&rows);
         self.blocks.push(rows);
+        self.gates.push(gates);
         let block = self.blocks.len() - 1;
-        self.components.insert(block, own);
+        self.parts.insert(block, own);
         if self.problems.len() > before {
             self.faulty.insert(block);
         }
         self.compiled.insert((name.clone(), type_name, self.in_value), block);
         Some(block)
+    }
+
+    /// Reports what rows read of the values of a path and no version of HL7 v2 has there.
+    fn parts_in_vain(&mut self, path: &Path, parts: &[(Path, Place)]) {
+        for (part, place) in parts.iter().filter(|_| path.component.is_none()) {
+            let whole = Path { component: part.component, subcomponent: part.subcomponent, ..path.clone() };
+            self.has(&whole, &part.to_string(), place);
+        }
     }
 
     fn reads_again(&mut self, block: BlockId) {
@@ -83,8 +95,8 @@ impl Compiler<'_> {
                 if let (RowSource::First(values), Op::Block(inner) | Op::Make { block: inner, .. }) =
                     (&row.source, &row.op)
                 {
-                    let components = self.components.get(inner).map(Vec::as_slice).unwrap_or_default();
-                    paths.extend(values.iter().flat_map(|path| parts_of(path, components)).map(|path| (path, false)));
+                    let parts = self.parts.get(inner).map(Vec::as_slice).unwrap_or_default();
+                    paths.extend(values.iter().flat_map(|path| parts_of(path, parts)).map(|path| (path, false)));
                 }
                 paths.extend(row.paths().map(|path| (path.clone(), false)));
                 paths.extend(row.read_whole().iter().map(|path| (path.clone(), true)));
@@ -96,7 +108,7 @@ impl Compiler<'_> {
         paths.iter().for_each(|(path, all)| self.reads_path(path, *all));
     }
 
-    fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<Row>> {
+    fn rows_of(&mut self, name: &str, place: &Place, type_name: &'static str) -> Option<Vec<(Row, Vec<Gate>)>> {
         let Some((_, value)) = self.rows.get(name).cloned() else {
             if !self.whole {
                 self.problems.follows();
@@ -124,16 +136,18 @@ impl Compiler<'_> {
         Some(rows)
     }
 
-    fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<Row> {
+    /// A row with its conditions as they are written, or those that it uses.
+    fn row(&mut self, mut table: Table, type_name: &'static str) -> Vec<(Row, Vec<Gate>)> {
         let place = table.place().clone();
         let before = self.problems.len();
         if let Some((name, at)) = table.text("use", self.problems) {
-            let when = self.conditions(&mut table, "when");
+            let gate = self.gate(&mut table, "when");
             table.finish(self.problems);
             self.used.insert(("rows", name.clone()));
             let mut rows = self.rows_of(&name, &at, type_name).unwrap_or_default();
-            for row in &mut rows {
-                row.when.splice(0..0, when.iter().cloned());
+            for (row, gates) in &mut rows {
+                row.when.splice(0..0, gate.when());
+                gates.insert(0, gate.clone());
             }
             return rows;
         }
@@ -148,8 +162,9 @@ impl Compiler<'_> {
             self.problems.hint(&place, "`codes` and `as` exclude each other", "keep one of them");
         }
         let each = self.each(&mut table);
-        let when = self.conditions(&mut table, "when");
-        let unless = self.conditions(&mut table, "unless");
+        let gate = self.gate(&mut table, "when");
+        let when = gate.when();
+        let unless = self.gate(&mut table, "unless").when();
         let outside = self.segments_of(&mut table, "outside");
         let fallback = table.boolean("fallback", self.problems).unwrap_or(false);
         let latest = table.boolean("latest", self.problems).unwrap_or(false);
@@ -268,7 +283,7 @@ impl Compiler<'_> {
             place,
         };
         row.read_whole().iter().for_each(|path| self.reads_path(path, true));
-        vec![row]
+        vec![(row, vec![gate])]
     }
 
     /// The element a row fills; for an Observation's value the choice is made per message.
@@ -562,12 +577,14 @@ impl Compiler<'_> {
 }
 
 /// The parts of the values of a path that are read when rows stand at each.
-fn parts_of(path: &Path, components: &[u16]) -> Vec<Path> {
+fn parts_of(path: &Path, parts: &[(Path, Place)]) -> Vec<Path> {
     match path.component {
         Some(_) => vec![path.clone()],
         None => {
-            let part = |component: &u16| Path { component: Some(*component).filter(|n| *n > 0), ..path.clone() };
-            components.iter().map(part).collect()
+            let mut components: Vec<Option<u16>> = parts.iter().map(|(part, _)| part.component).collect();
+            components.sort_unstable();
+            components.dedup();
+            components.into_iter().map(|component| Path { component, ..path.clone() }).collect()
         }
     }
 }

@@ -3,7 +3,8 @@
 
 use super::Compiler;
 use crate::hl7v2::{self, SegmentName};
-use crate::mapping::plan::{Condition, KeyPart, MakePlan, Op, Row, Work};
+use crate::mapping::plan::{Condition, KeyPart, MakePlan, Op, Row, Source as RowSource, Work};
+use crate::record::Step;
 use crate::source::{self, Place};
 
 /// The kinds of events that an Encounter is made of (hl7-api 3.1).
@@ -83,6 +84,33 @@ impl Compiler<'_> {
         }
     }
 
+    /// Reports fallbacks behind a row that always fills the element, and rows behind which a constant replaces what they fill.
+    pub(super) fn never_needed(&mut self, rows: &[Row]) {
+        for (index, row) in rows.iter().enumerate() {
+            let (before, after) = (rows.iter().take(index), rows.iter().skip(index + 1));
+            // A fallback asks for the element itself, whatever part of it is filled.
+            let same = |one: &Step, other: &Step| {
+                one.name == other.name || (one.choice.is_some() && one.choice == other.choice)
+            };
+            let filled = |earlier: &&Row| {
+                earlier.always_fills()
+                    && earlier.path.first().zip(row.path.first()).is_some_and(|(one, other)| same(one, other))
+            };
+            let replaced = |later: &&Row| {
+                matches!(later.op, Op::Constant(_)) && later.always_fills() && !later.fallback && later.path == row.path
+            };
+            let name = row.path.first().map_or("", |step| step.name);
+            if let Some(earlier) = before.into_iter().find(filled).filter(|_| row.fallback) {
+                let message = format!("`{name}` is always filled at {}, so this row never runs", earlier.place);
+                self.problems.hint(&row.place, message, "put this row first, and `fallback = true` into the other");
+            } else if let Some(later) = after.into_iter().find(replaced).filter(|later| !later.many) {
+                let message = format!("what this row fills is always replaced at {}", later.place);
+                let hint = "leave one of the rows out, or give the later one `fallback = true`";
+                self.problems.hint(&row.place, message, hint);
+            }
+        }
+    }
+
     /// Elements that FHIR requires inside an element and no row of its block fills.
     pub(super) fn required_inside(&mut self, block: usize, type_name: &'static str, place: &Place) {
         // A backbone element, or an extension: other data types require nothing of what a row would forget.
@@ -157,6 +185,21 @@ impl Compiler<'_> {
         let hint = source::meant(&kind, EVENT_KINDS, "one of");
         self.problems.hint(&place, format!("`{kind}` is no kind of event"), hint);
         None
+    }
+}
+
+impl Row {
+    /// Whether the element has a value behind this row, whatever the message holds.
+    fn always_fills(&self) -> bool {
+        let gives = match &self.op {
+            Op::Constant(_) | Op::Patient => true,
+            Op::Convert { default, .. } => default.is_some() && matches!(self.source, RowSource::First(_)),
+            Op::Codes { default, .. } => default.is_some() && matches!(self.source, RowSource::First(_)),
+            Op::Block(_) | Op::Make { .. } | Op::ReferTo { .. } | Op::Refer { .. } | Op::ObservationValue { .. } => {
+                false
+            }
+        };
+        gives && self.when.is_empty() && self.each.is_empty()
     }
 }
 
