@@ -83,13 +83,15 @@ impl Stay {
     /// There is at most one event of a kind but transfers and updates (hl7-api 3.1). O(n²) in the worst case, n at most 1,000.
     pub(super) fn of(items: &[EventItem]) -> Stay {
         let mut stay = Stay { standing: Vec::new(), taken_back: Vec::new(), is_cancelled: false };
-        let mut admission_taken_back = false;
+        let (mut begun, mut admission_taken_back) = (false, false);
         for (index, item) in items.iter().enumerate() {
             let last = stay.standing.iter().rposition(|event| items[*event].kind == item.kind);
             if !item.cancels {
                 let many = matches!(item.kind.as_str(), "TRANSFER" | "UPDATE");
                 last.filter(|_| !many).map(|last| stay.standing.remove(last));
-                stay.standing.extend((item.kind != "UPDATE" || !stay.is_cancelled).then_some(index));
+                // An update of what nobody told of, or of what was taken back, is none (hl7-api 3.3).
+                begun |= item.kind != "UPDATE";
+                stay.standing.extend((item.kind != "UPDATE" || begun && !stay.is_cancelled).then_some(index));
             } else if let Some(last) = last {
                 stay.taken_back.push((stay.standing.remove(last), index));
                 admission_taken_back |= begins_stay(&item.kind);
@@ -112,6 +114,9 @@ impl Stay {
         self.taken_back.iter().any(|(event, _)| *event == index)
     }
 }
+
+/// The class of an encounter whose class nobody told (`PKBCS04`).
+const OTHER: &str = "OTH";
 
 /// Whether a stay begins with an event of this kind: an admission, or one that is planned.
 fn begins_stay(kind: &str) -> bool {
@@ -144,7 +149,7 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
     let times = Times::of(items, &stay);
     if standing.is_empty() && !stay.is_cancelled {
         // Nothing but a discharge or transfers was ever told, and that was taken back.
-        reopen(object, times.start, items.iter().any(|item| item.kind == "TRANSFER"));
+        reopen(object, times.start, told.clone().any(|item| item.kind == "TRANSFER"));
         return (encounter, None);
     }
     for name in ["class", "classHistory", "location", "period", "participant", "serviceType"] {
@@ -164,10 +169,16 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
     object.insert("status", Json::string(status));
 
     let latest = |name: &str| ordered.iter().rev().find_map(|item| item.resource.get(name));
-    if let Some(class) = latest("class").or_else(|| told.rev().find_map(|item| item.resource.get("class"))) {
-        object.insert("class", class.clone());
+    // `OTHER` stands for a class that an event does not tell (hl7-api 3.2), so it takes the place of none that is told.
+    let class_of =
+        |item: &'_ EventItem| item.resource.get("class").filter(|class| class.str_at("code") != Some(OTHER)).cloned();
+    let told_class = ordered.iter().rev().find_map(|item| class_of(item));
+    let any_class = || latest("class").or_else(|| told.rev().find_map(|item| item.resource.get("class"))).cloned();
+    if let Some(class) = told_class.or_else(any_class) {
+        object.insert("class", class);
     }
-    let classes = runs(&times, &ordered, |item| item.resource.get("class"));
+    let classes =
+        runs(&times, &ordered, |item| item.resource.get("class").filter(|class| class.str_at("code") != Some(OTHER)));
     if classes.len() > 1 {
         let history = classes.into_iter().map(|run| run.describe("class", run.value.clone())).collect();
         object.insert("classHistory", Json::Array(history));
@@ -178,7 +189,10 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
         }
     }
     let first = ordered.first().filter(|item| item.kind != "DISCHARGE").map(|item| item.when.as_str());
-    if let Some(period) = period(times.start.or(first), times.end) {
+    let start = times.start.or(first);
+    // A time that was told means more than when the discharge was sent.
+    let end = times.end.filter(|end| times.end_is_told || in_order(start, Some(end)));
+    if let Some(period) = period(start, end) {
         object.insert("period", period);
     }
     let places: Vec<Json> =
@@ -189,7 +203,7 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
     if !places.is_empty() {
         object.insert("location", Json::Array(places));
     }
-    let contradicts = times.are_told && !in_order(times.start, times.end);
+    let contradicts = times.start_is_told && times.end_is_told && !in_order(times.start, times.end);
     (
         encounter,
         contradicts.then_some("PV1-45.1 (discharge time) is before the admission time of the encounter (PV1-44.1)"),
@@ -219,8 +233,12 @@ fn reopen(object: &mut Object, start: Option<&str>, moved: bool) {
 struct Times<'a> {
     start: Option<&'a str>,
     end: Option<&'a str>,
-    /// Both were told as such (PV1-44, PV1-45), so that one of them is wrong when they contradict each other.
-    are_told: bool,
+    /// As such (PV1-44), and not by when a message was sent.
+    start_is_told: bool,
+    /// As such (PV1-45).
+    end_is_told: bool,
+    /// The discharge, when there is one.
+    discharge: Option<&'a EventItem>,
 }
 
 impl<'a> Times<'a> {
@@ -241,11 +259,12 @@ impl<'a> Times<'a> {
         let later = newest(&mut ends.filter(|(at, _)| discharge.is_some_and(|one| one.entered_at < *at)));
         let end = later.map(|(_, end)| end).or(discharge.map(|one| one.when.as_str()));
         let end_is_told = later.is_some() || discharge.is_some_and(|one| one.resource.str_at("period.end").is_some());
-        let are_told = start.is_some() && discharge.is_some() && end_is_told;
         Times {
             start: start.or(of("ADMIT").map(|item| item.when.as_str())),
             end: end.filter(|_| discharge.is_some()),
-            are_told,
+            start_is_told: start.is_some(),
+            end_is_told,
+            discharge,
         }
     }
 
@@ -267,7 +286,7 @@ impl<'a> Times<'a> {
         match item.kind.as_str() {
             "ADMIT" => self.start.unwrap_or(&item.when),
             "DISCHARGE" => self.end.unwrap_or(&item.when),
-            _ => &item.when,
+            _ => self.typed_late(item).map_or(&item.when, |discharge| self.when(discharge)),
         }
     }
 
@@ -276,8 +295,16 @@ impl<'a> Times<'a> {
         match (date_range(self.when(item)), item.kind.as_str()) {
             (Some((_, to)), "DISCHARGE") => to - 1,
             (Some((from, _)), "ADMIT") => from,
-            _ => item.at,
+            _ => self.typed_late(item).map_or(item.at, |discharge| self.moment(discharge)),
         }
+    }
+
+    /// The discharge, when an event that was told before it seems to have happened after it: it has the time of its message,
+    /// and was typed when the patient had gone.
+    fn typed_late(&self, item: &EventItem) -> Option<&'a EventItem> {
+        let discharge = self.discharge.filter(|discharge| item.entered_at < discharge.entered_at)?;
+        let (_, end) = date_range(self.when(discharge))?;
+        (item.at >= end).then_some(discharge)
     }
 }
 

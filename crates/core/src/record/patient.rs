@@ -1,12 +1,13 @@
 //! Finding the record a message is about, and the identifiers a record holds (hl7-api 2.1, 2.4).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use super::ResourceId;
 use super::outcome::{Fault, Refusal};
 use super::update::apply;
 use super::update::{IdentifierKey, IdentifierKind, PatientIdentifier, PatientUpdate, RecordUpdate};
 use super::view::{IdentifierEffect, PointHead, View};
+use super::{EventItem, ResourceId};
 use crate::fhir::Json;
 
 /// What the identifiers of a message lead to.
@@ -83,6 +84,42 @@ pub(super) fn identifier_effects(record: ResourceId, current: &Json, patient: &P
         effects.push(IdentifierEffect::Put { key: key.clone(), record });
     }
     effects
+}
+
+/// What the times of numbers are called among the items of a Patient.
+const NUMBER: &str = "NUMBER";
+
+/// MSH-7 of the message that last told the number of a system; that of the newest message unless it told none.
+pub(super) fn told_at(head: &PointHead, system: &str) -> i64 {
+    let told = head.items.iter().find(|item| item.kind == NUMBER && item.resource.as_str() == Some(system));
+    told.map_or(head.entered_at, |item| item.entered_at)
+}
+
+/// When each number was told that a Patient holds, of those that the newest message does not tell.
+pub(super) fn numbers_told(head: &PointHead, patient: &PatientUpdate, sent_at: i64) -> Arc<[EventItem]> {
+    let newest = head.entered_at.max(sent_at);
+    let told: Vec<&str> = patient.identifiers.iter().map(|identifier| &*identifier.key.system).collect();
+    let mut times: Vec<(&str, i64)> = told.iter().map(|system| (*system, sent_at)).collect();
+    times.extend(
+        held(&head.body)
+            .map(|(system, _)| system)
+            .filter(|system| !told.contains(system))
+            .map(|system| (system, told_at(head, system))),
+    );
+    times.sort_unstable();
+    times.dedup_by_key(|(system, _)| *system);
+    let older = times.into_iter().filter(|(_, at)| *at < newest);
+    older
+        .map(|(system, at)| EventItem {
+            kind: NUMBER.to_owned(),
+            at,
+            when: String::new(),
+            entered_at: at,
+            label: None,
+            cancels: false,
+            resource: Json::string(system),
+        })
+        .collect()
 }
 
 /// The id a new record gets: that of its first national identifier, else of its first identifier.

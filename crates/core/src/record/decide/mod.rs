@@ -135,20 +135,26 @@ impl Draft<'_> {
         }
         self.effects.identifiers.extend(patient::identifier_effects(record, &head.body, patient));
         self.effects.identifiers.extend(patient::email_effects(self.view, record, &head.body, &body)?);
-        self.store(&head, body, head.items.clone(), head.label, ChangeKind::Updated);
+        let items = patient::numbers_told(&head, patient, self.update.sent_at);
+        self.store(&head, body, items, head.label, ChangeKind::Updated);
         Ok(record)
     }
 
     /// A number that only an older message has is one of the patient's all the same: no newer one took it away, or, of a
     /// national one, gave another of its kind.
     fn late_numbers(&mut self, record: ResourceId, head: &Arc<PointHead>) {
+        let sent_at = self.update.sent_at;
         let adds = |identifier: &&PatientIdentifier| {
-            identifier.kind == IdentifierKind::Local || !patient::holds_system(&head.body, &identifier.key.system)
+            let system = &identifier.key.system;
+            identifier.kind == IdentifierKind::Local
+                || !patient::holds_system(&head.body, system)
+                || patient::told_at(head, system) < sent_at
         };
         let identifiers = self.update.patient.identifiers.iter().filter(adds).cloned().collect();
         let late = PatientUpdate { identifiers, assignments: Vec::new(), missing: Vec::new(), ..self.update.patient };
         let new = patient::identifier_effects(record, &head.body, &late);
-        if new.is_empty() {
+        let items = patient::numbers_told(head, &late, sent_at);
+        if new.is_empty() && *items == *head.items {
             return;
         }
         self.effects.identifiers.extend(new);
@@ -156,7 +162,7 @@ impl Draft<'_> {
         if let Json::Object(object) = &mut body {
             object.insert("identifier", patient::join_identifiers(&head.body, &late));
         }
-        self.store(head, body, head.items.clone(), head.label, ChangeKind::Updated);
+        self.store(head, body, items, head.label, ChangeKind::Updated);
     }
 
     fn create_record(&mut self, control_id: &str) -> Result<ResourceId, Refusal> {

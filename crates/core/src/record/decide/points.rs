@@ -190,10 +190,12 @@ impl Draft<'_> {
             cancels,
             resource: if cancels { Json::Null } else { body },
         };
+        let tells_time =
+            !cancels && ["period.start", "period.end"].iter().any(|time| event.resource.at(time).is_some());
         let index = encounter::add(&mut items, event)?;
         let counts = encounter::Stay::of(&items).counts(index);
         let (body, contradiction) = encounter::assemble(&items);
-        if let Some(text) = contradiction.filter(|_| counts && !cancels) {
+        if let Some(text) = contradiction.filter(|_| counts && tells_time) {
             return Err(Refusal::new(Fault::Conflict, text));
         }
         let label = encounter::label(&items);
