@@ -210,6 +210,7 @@ fn write() -> Value {
             ("identifier", texts("paths of the identifier that is filed")),
             ("each", text("one for each segment: `OBR`, `OBR/OBX`")),
             ("when", described(one_or_many(&reference("condition")), "conditions that must all hold")),
+            ("per-patient", truth("the key counts within one patient (v2-to-fhir)")),
             ("bare", truth("made even when its rows tell nothing (v2-to-fhir)")),
             ("group", texts("paths of the group it is deleted with")),
             ("whole-group", truth("deletes all of the group")),

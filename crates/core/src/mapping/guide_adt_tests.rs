@@ -529,3 +529,43 @@ fn a_medication_of_zrx_is_one_that_is_or_was_taken() {
     assert_eq!(at(past, "dosage.doseAndRate.doseQuantity.code"), "mg");
     assert_eq!(at(present, "medicationCodeableConcept.text"), "Aspirin");
 }
+
+#[test]
+fn a_number_and_a_mail_address_in_one_field_are_both_kept() {
+    let made = made(
+        "ADT^A28",
+        "PID|||1^^^RXX^MR||Doe||||||||(303)554-8889^PRN^PH^jo@x.org^^303^5548889~^NET^Internet^a@b.org\r",
+    );
+    let patient = one(&made, "Patient");
+    assert_eq!(at(patient, "telecom[0].value"), "303 5548889");
+    assert_eq!(
+        (at(patient, "telecom[1].system"), at(patient, "telecom[1].value")),
+        ("email".into(), "jo@x.org".into())
+    );
+    assert_eq!(at(patient, "telecom[2].value"), "a@b.org");
+    assert_eq!(at(patient, "telecom[3]"), "-");
+}
+
+#[test]
+fn numbers_that_say_two_things_name_two_resources_and_those_of_two_patients_do_not_meet() {
+    let entries = "IAM|1|DA|P^Pen^L|SV||A|1\rIAM|2|FA|N^Nuts^L|SV||A|1\r";
+    let of = |patient: &str| made("ADT^A31", &format!("PID|||{patient}^^^RXX^MR||Doe\r{entries}"));
+    let [one_of, other] = [of("1"), of("2")];
+    let ids = |made: &Bundled| all(made, "AllergyIntolerance").iter().map(|one| at(one, "id")).collect::<Vec<_>>();
+    let (mine, theirs) = (ids(&one_of), ids(&other));
+    assert_eq!((mine.len(), theirs.len()), (2, 2));
+    assert!(mine.iter().all(|id| !theirs.contains(id)), "{mine:?} {theirs:?}");
+    assert_eq!(mine, ids(&of("1")), "the same again has the same ids");
+}
+
+#[test]
+fn an_ampersand_that_was_not_escaped_cuts_nothing() {
+    let pid = "PID|||1^^^RXX^MR||SMITH & JONES^Ann||||||Rose & Crown^^Leeds\r";
+    let made = made("ADT^A01", &format!("{pid}PV1|1|I|A&E^MAJORS^1\r"));
+    let patient = one(&made, "Patient");
+    assert_eq!(at(patient, "name[0].family"), "SMITH & JONES");
+    assert_eq!(at(patient, "address[0].line[0]"), "Rose & Crown");
+    assert!(all(&made, "Location").iter().any(|place| at(place, "name") == "A&E"), "{:?}", all(&made, "Location"));
+    let own = one(&made_in("", "ADT^A28", "PID|||1^^^RXX^MR||GARCIA&DE&GARCIA^Ann\r"), "Patient").clone();
+    assert_eq!(at(&own, "name[0].family"), "GARCIA");
+}

@@ -374,3 +374,37 @@ fn an_impossible_date_of_a_result_is_kept_as_text_and_told() {
     assert_eq!(at(made.one("Observation"), "valueString"), r#""20240230""#);
     assert_eq!(made.issues(), ["OBR[1].OBX[1]: OBX-5: is no DT that could be read; kept as text"]);
 }
+
+#[test]
+fn visits_of_two_patients_in_one_message_are_two() {
+    let group = |n: u8, class: &str| {
+        format!(
+            "PID|{n}||1^^^A{n}^MR||P{n}\nPV1|1|{class}|||||||||||||||||5\nOBR|1||F{n}|A^a^L||||||||||||||||||||||F\nOBX|1|ST|A^a^L||x||||||F\n"
+        )
+    };
+    let made = made("ORU^R01", &format!("{}{}", group(1, "I"), group(2, "O")));
+    let visits = made.all("Encounter");
+    assert_eq!(visits.len(), 2);
+    assert_ne!(at(visits[0], "subject"), at(visits[1], "subject"));
+    for result in made.all("Observation") {
+        let visit = visits.iter().find(|visit| at(result, "encounter").contains(visit.str_at("id").unwrap())).unwrap();
+        assert_eq!(at(result, "subject"), at(visit, "subject"));
+    }
+}
+
+#[test]
+fn what_is_no_number_keeps_its_unit() {
+    for kind in ["TX", "FT", "CE", "IS", "ST"] {
+        let made = result(&format!("OBX|1|{kind}|A^a^L||POS|mmol/L|||||F\n"));
+        assert!(at(made.one("Observation"), "extension").contains("mmol/L"), "{kind}");
+    }
+}
+
+#[test]
+fn a_letter_has_neither_the_notes_on_it_nor_the_files_beside_it() {
+    let obx = "OBX|1|FT|X^Letter^L||Dear GP\nOBX|2|RP|X^Letter^L||http://x/y.pdf^A^AP^PDF\nNTE|1|L|Internal comment\n";
+    let made = made("MDM^T02", &format!("PID|||7^^^RXX^MR\nTXA|1|DS|TX|20240703||||||||D1|||||AU\n{obx}"));
+    let texts: Vec<String> =
+        made.0.blobs.iter().map(|blob| String::from_utf8_lossy(&blob.bytes).into_owned()).collect();
+    assert_eq!(texts, ["Dear GP", "Internal comment"]);
+}

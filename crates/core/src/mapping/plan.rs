@@ -73,6 +73,8 @@ pub(super) struct MakePlan {
     pub(super) when: Vec<Condition>,
     /// What names it beyond this message; its place names it when empty.
     pub(super) key: Vec<KeyPart>,
+    /// The key counts within one patient.
+    pub(super) per_patient: bool,
     /// Made even when its rows tell nothing.
     pub(super) bare: bool,
     pub(super) rows: BlockId,

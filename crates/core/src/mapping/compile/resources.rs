@@ -60,6 +60,7 @@ impl Compiler<'_> {
         let each = self.each(&mut table);
         let gate = self.gate(&mut table, "when");
         let key = table.take("key").map(|value| self.key(&value, &[])).unwrap_or_default();
+        let per_patient = table.boolean("per-patient", self.problems).unwrap_or(false);
         let bare = table.boolean("bare", self.problems).unwrap_or(false);
         let rows = table.required_text("rows", self.problems);
         table.finish(self.problems);
@@ -69,7 +70,7 @@ impl Compiler<'_> {
         self.grouped = true;
         let when = gate.when();
         self.write_gates.push((gate, Some(rows)));
-        Some(MakePlan { resource, each, when, key, bare, rows })
+        Some(MakePlan { resource, each, when, key, per_patient, bare, rows })
     }
 
     /// `same = [["OBR-3.1", "OBR-29.2.1"], …]`: a path of the other segment, and one here; `?` behind the second when it may be

@@ -7,38 +7,58 @@ use super::printable;
 use crate::fhir::Json;
 use crate::hl7v2::{Value, Zone};
 
-/// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5).
+/// XTN, with the forms UK systems send (hl7-api 2.2, mapping-pitfalls 5). Of a number and an e-mail address in one XTN it
+/// is the number, and [`mail_beside`] the address.
 pub(in crate::mapping) fn contact_point(value: Value<'_>, default_use: Option<&str>) -> Option<Json> {
+    match number_and_mail(value) {
+        (Some((system, number)), _) => made(value, system, &number, default_use),
+        (None, mail) => made(value, "email", &mail?, default_use),
+    }
+}
+
+/// The e-mail address that stands beside a telephone number (v2-to-fhir XTN[ContactPoint]).
+pub(in crate::mapping) fn mail_beside(value: Value<'_>, default_use: Option<&str>) -> Option<Json> {
+    match number_and_mail(value) {
+        (Some(_), Some(mail)) => made(value, "email", &mail, default_use),
+        _ => None,
+    }
+}
+
+fn codes(value: Value<'_>) -> (String, String) {
+    let part = |n: usize| value.component(n).trimmed().to_uppercase();
+    (part(2), part(3))
+}
+
+/// A telephone number with its system, and an e-mail address; no number of what is said to be mail.
+fn number_and_mail(value: Value<'_>) -> (Option<(&'static str, String)>, Option<String>) {
     let part = |n: usize| value.component(n).trimmed();
-    let (first, mail) = (part(1), part(4));
-    let (use_code, equipment) = (part(2).to_uppercase(), part(3).to_uppercase());
-    let is_mail = |text: &str| text.contains('@');
-    let (system, text): (&str, Cow<'_, str>) = if is_mail(&mail) {
-        ("email", mail)
-    } else if is_mail(&first) {
-        ("email", first)
-    } else {
-        let number = if !part(12).is_empty() {
-            part(12)
-        } else if !part(7).is_empty() {
-            let pieces = [part(5), part(6), part(7)];
-            let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
-            let extension = part(8);
-            let joined =
-                if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
-            Cow::Owned(joined)
-        } else {
-            first
-        };
-        let system = match (use_code.as_str(), equipment.as_str()) {
-            ("FAX", _) | (_, "FX" | "FAX") => "fax",
-            ("BPN", _) | (_, "BP" | "SAT") => "pager",
-            ("NET" | "EMAIL", _) | (_, "INTERNET" | "X.400") => "email",
-            _ => "phone",
-        };
-        (system, number)
+    let (use_code, equipment) = codes(value);
+    let system = match (use_code.as_str(), equipment.as_str()) {
+        ("FAX", _) | (_, "FX" | "FAX") => "fax",
+        ("BPN", _) | (_, "BP" | "SAT") => "pager",
+        ("NET" | "EMAIL", _) | (_, "INTERNET" | "X.400") => "email",
+        _ => "phone",
     };
-    let text = printable(&text);
+    let is_mail = |text: &Cow<'_, str>| text.contains('@');
+    let mail = [part(4), part(1)].into_iter().find(is_mail).map(Cow::into_owned);
+    let number = if !part(12).is_empty() {
+        part(12)
+    } else if !part(7).is_empty() {
+        let pieces = [part(5), part(6), part(7)];
+        let pieces: Vec<&str> = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty()).collect();
+        let extension = part(8);
+        let joined = if extension.is_empty() { pieces.join(" ") } else { format!("{} x{extension}", pieces.join(" ")) };
+        Cow::Owned(joined)
+    } else {
+        part(1)
+    };
+    let is_mail = number.is_empty() || is_mail(&number) || system == "email" && mail.is_some();
+    ((!is_mail).then(|| (system, number.into_owned())), mail)
+}
+
+fn made(value: Value<'_>, system: &str, text: &str, default_use: Option<&str>) -> Option<Json> {
+    let (use_code, equipment) = codes(value);
+    let text = printable(text);
     if text.trim().is_empty() {
         return None;
     }

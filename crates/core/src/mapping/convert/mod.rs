@@ -19,7 +19,7 @@ use crate::hl7v2::{Level, Precision, Timestamp, Value, Zone};
 pub(super) use attachment::{attachment, document, is_document, pointer, text_attachment};
 pub(super) use coded::{code_suffix, coded, coding, test_code};
 use coded::{coding_system, collapse, concept_words, local_system};
-pub(super) use contact::{contact_point, telecom};
+pub(super) use contact::{contact_point, mail_beside, telecom};
 pub(super) use duration::{minutes, seconds};
 pub(super) use number::{boolean, days, decimal, integer, plain_number};
 pub(super) use observation::{
@@ -27,8 +27,8 @@ pub(super) use observation::{
     result_values,
 };
 pub(super) use person::{
-    cx_identifier, ei_identifier, hd_identifier, human_name, is_wrong_nhs_number, ndl_human_name, ndl_identifier,
-    postal_address, xcn_human_name, xcn_identifier, xon_identifier,
+    cx_identifier, ei_identifier, hd_identifier, hd_name, human_name, is_wrong_nhs_number, ndl_human_name,
+    ndl_identifier, postal_address, xcn_human_name, xcn_identifier, xon_identifier,
 };
 
 /// What a conversion is called, what it makes and an example, for docs/mappings.md and hints.
@@ -74,6 +74,7 @@ pub(super) enum Conversion {
     XcnIdentifier,
     EiIdentifier,
     HdIdentifier,
+    HdName,
     XonIdentifier,
     Coding,
     Period,
@@ -232,6 +233,13 @@ pub const CONVERSIONS: &[ConversionDoc] = &[
         r#"{"system":"urn:ietf:rfc3986","value":"urn:oid:1.2.3"}"#,
     ),
     doc(
+        "hd-name",
+        &["string"],
+        "The name in HD, else its universal id; whole where a `&` of it was not escaped.",
+        "A&E^MAJORS",
+        r#""A&E""#,
+    ),
+    doc(
         "xon-identifier",
         &["Identifier"],
         "The identifier in XON; `with` is the system of one that names no authority.",
@@ -327,7 +335,7 @@ const fn doc(
     ConversionDoc { name, makes, about, from, to }
 }
 
-const ORDER: [Conversion; 37] = [
+const ORDER: [Conversion; 38] = [
     Conversion::Text,
     Conversion::Boolean,
     Conversion::Integer,
@@ -353,6 +361,7 @@ const ORDER: [Conversion; 37] = [
     Conversion::XcnIdentifier,
     Conversion::EiIdentifier,
     Conversion::HdIdentifier,
+    Conversion::HdName,
     Conversion::XonIdentifier,
     Conversion::Coding,
     Conversion::Period,
@@ -442,7 +451,7 @@ pub(super) fn address(value: Value<'_>) -> Option<Json> {
     let part = |n: usize| text(value.component(n));
     let street = value.component(1);
     let mut lines: Vec<Json> = Vec::new();
-    if street.subcomponents().count() > 1 {
+    if street.subcomponents().count() > 1 && !person::is_plain_ampersand(street) {
         // SAD: dwelling number, street name; older senders put the street into its first part.
         let parts: Vec<Json> = [3, 1, 2].into_iter().filter_map(|n| text(street.subcomponent(n))).collect();
         lines.extend(parts);
@@ -577,6 +586,7 @@ mod tests {
                 Conversion::XcnIdentifier => Ok(xcn_identifier(value, "RXX")),
                 Conversion::EiIdentifier => Ok(ei_identifier(value, None, "RXX")),
                 Conversion::HdIdentifier => Ok(hd_identifier(value, None)),
+                Conversion::HdName => Ok(hd_name(value.component(1))),
                 Conversion::XonIdentifier => Ok(xon_identifier(value, None, "RXX")),
                 Conversion::Coding => Ok(coding(value, "RXX")),
                 Conversion::Period => Ok(period(value, &zone)),

@@ -3,7 +3,7 @@
 //! An authority that is known gives its system; any other is the sender's own, so that numbers of two senders never meet.
 
 use crate::fhir::Json;
-use crate::hl7v2::{Value, Zone};
+use crate::hl7v2::{Level, Value, Zone};
 use crate::mapping::identifiers::{nhs_number, split_status, verification_status};
 
 use super::{address, collapse, date_time, part_of, text};
@@ -61,7 +61,8 @@ pub(in crate::mapping) fn ndl_identifier(value: Value<'_>, organisation: &str) -
 }
 
 fn name(value: Value<'_>, parts: NameParts, zone: &Zone) -> Option<Json> {
-    let family = value.component(parts.family).subcomponent(1);
+    let family = value.component(parts.family);
+    let family = if is_plain_ampersand(family) { family } else { family.subcomponent(1) };
     let words = words(|n| value.component(n), family, [&parts.given, &[parts.prefix], parts.suffixes]);
     if words.is_empty() {
         return None;
@@ -71,6 +72,12 @@ fn name(value: Value<'_>, parts: NameParts, zone: &Zone) -> Option<Json> {
     let [from, to] = parts.dates.map(|n| value.component(n));
     members.extend(range(from, to, value.component(parts.range), zone).map(|period| ("period", period)));
     Some(Json::object(members))
+}
+
+/// Whether a `&` with blanks around it is one that was not escaped: what it separates never ends in a blank
+/// (mapping-pitfalls 15).
+pub(super) fn is_plain_ampersand(value: Value<'_>) -> bool {
+    value.raw().windows(3).any(|bytes| bytes == b" & ")
 }
 
 /// The words of a name: the family name, and the numbers of the parts with given names, prefixes and suffixes.
@@ -169,9 +176,25 @@ pub(in crate::mapping) fn hd_identifier(value: Value<'_>, system: Option<&str>) 
     if let Some(uri) = universal_uri(&part(2), &part(3)) {
         return made(Json::String(uri), None, Some("urn:ietf:rfc3986".to_owned()), None);
     }
-    let name = text(part_of(value, 1)).or_else(|| text(part_of(value, 2)))?;
+    let name = hd_name(value)?;
     let system = system.filter(|system| *system != ODS || name.as_str().is_some_and(is_ods_code));
     made(name, None, system.map(str::to_owned), None)
+}
+
+/// The name in HD, else its universal id. What looks like an id without a type is the rest of a name with a `&` that was
+/// not escaped, as `A&E` (mapping-pitfalls 15).
+pub(in crate::mapping) fn hd_name(value: Value<'_>) -> Option<Json> {
+    let part = |n| part_of(value, n).trimmed();
+    let is_id = |id: &str| id.contains(['.', '-', ':']) || id.len() > 12;
+    let is_rest = value.level() == Level::Component
+        && !part(1).is_empty()
+        && !part(2).is_empty()
+        && part(3).is_empty()
+        && !is_id(&part(2));
+    if is_rest || value.level() == Level::Component && is_plain_ampersand(value) {
+        return text(value);
+    }
+    text(part_of(value, 1)).or_else(|| text(part_of(value, 2)))
 }
 
 /// System of the codes that the Organisation Data Service gives to organisations of the NHS.

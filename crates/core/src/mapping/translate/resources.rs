@@ -94,6 +94,17 @@ fn sender(message: &Message) -> String {
     if plain.is_empty() { "sender".to_owned() } else { plain.to_ascii_lowercase() }
 }
 
+/// What a segment says but its own number; with the segments below it for what is made of several.
+fn told_by<'m>(message: &'m Message, resource: &str, index: Option<usize>) -> Vec<&'m [u8]> {
+    let segment = index.and_then(|index| message.segment_at(index));
+    // MRG names patients, accounts and visits, and says nothing of them.
+    let Some(segment) = segment.filter(|segment| segment.name() != "MRG") else { return Vec::new() };
+    let with_more = matches!(resource, "Appointment" | "DocumentReference");
+    let more = message.segments().skip(segment.index() + 1).take_while(|next| next.name() != segment.name());
+    let segments = std::iter::once(segment).chain(more.take(if with_more { usize::MAX } else { 0 }));
+    segments.flat_map(|segment| (2..=segment.field_count()).map(move |n| segment.field(n).raw())).collect()
+}
+
 impl<'m> Run<'_, 'm> {
     fn make_all(&mut self, makes: &[MakePlan], message: &Message) -> Result<(), Refusal> {
         // Who made the message, for what has no name beyond it.
@@ -101,6 +112,8 @@ impl<'m> Run<'_, 'm> {
         let of_header = |field| header.map(|header| header.field(field).trimmed().into_owned()).unwrap_or_default();
         let origin = [of_header(3), of_header(4), of_header(7), of_header(10)].join("\u{1f}");
         let mut work = Vec::new();
+        // What the first segment said that was given an id.
+        let mut first: HashMap<ResourceId, (Option<SegmentName>, Vec<&[u8]>)> = HashMap::new();
         for make in makes {
             let mut scopes = Vec::new();
             self.places.each_scope(&Scope::whole(), &make.each, &mut |scope| {
@@ -113,9 +126,22 @@ impl<'m> Run<'_, 'm> {
                 let index = scope.segment.map(|(segment, _)| segment.index());
                 let key = self.key(&make.key, &scope).map(|(_, key)| key).unwrap_or_default();
                 let place = index.map(|index| index.to_string()).unwrap_or_default();
+                let patient = make.per_patient.then(|| self.reference_to("Patient", SegmentName::parse("PID"), &scope));
+                let patient = patient.flatten().map(|patient| patient.to_string()).unwrap_or_default();
+                let by_key = |more: &[&str]| {
+                    ResourceId::derive(&[&["key", self.organisation, make.resource, &key], more].concat())
+                };
+                let owner: &[&str] = if make.per_patient { &[&patient] } else { &[] };
                 let id = match key.as_str() {
                     "" => ResourceId::derive(&["message", make.resource, &origin, &place]),
-                    key => ResourceId::derive(&["key", self.organisation, make.resource, key]),
+                    _ => {
+                        let name = scope.segment.map(|(_, name)| name);
+                        let told = told_by(message, make.resource, index);
+                        let id = by_key(owner);
+                        let (whose, before) = first.entry(id).or_insert_with(|| (name, told.clone()));
+                        // Another segment with the number of the first that says something else is about something else.
+                        if *whose == name && *before != told { by_key(&[&patient, &place]) } else { id }
+                    }
                 };
                 self.resources.targets.entry((make.resource, index)).or_insert(id);
                 work.push((make, scope, id));

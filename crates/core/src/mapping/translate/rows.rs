@@ -274,6 +274,10 @@ impl<'m> Run<'_, 'm> {
                     }
                 }
                 made.extend(converted);
+                if let (Op::Convert { conversion: Conversion::ContactPoint, argument, .. }, true) = (&row.op, row.many)
+                {
+                    made.extend(convert::mail_beside(value, argument.with.as_deref()));
+                }
             }
             if !made.is_empty() {
                 return Ok(Some(Made::Values(row.path.clone(), made)));
@@ -368,6 +372,7 @@ impl<'m> Run<'_, 'm> {
                 Conversion::EiIdentifier => {
                     Ok(convert::ei_identifier(value, argument.with.as_deref(), self.organisation))
                 }
+                Conversion::HdName => Ok(convert::hd_name(value)),
                 Conversion::HdIdentifier => Ok(convert::hd_identifier(value, argument.with.as_deref())),
                 Conversion::XonIdentifier => {
                     Ok(convert::xon_identifier(value, argument.with.as_deref(), self.organisation))
