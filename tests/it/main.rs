@@ -22,4 +22,5 @@ mod send;
 mod show;
 mod tls;
 mod tls_daemon;
+mod utf16;
 mod writer;
