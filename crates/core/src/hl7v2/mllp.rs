@@ -3,9 +3,9 @@
 //! Knows bytes only: no socket, no clock, no segment but the header that opens a message. It never searches a byte
 //! twice, never drops one without saying so, and never prints what it read.
 //!
-//! MLLP asks for a character set of one byte (release 1, 3.1), where FS is no part of a letter. UTF-16 is sent all the same,
-//! and there FS CR is also U+0D1C (little-endian) or U+1C0D, or the halves of two letters. So a frame that begins as UTF-16
-//! ends only where that is no text: in step with its code units, and right behind the CR of its last segment (HL7 v2, 2.5.1).
+//! MLLP (release 1) is made for character sets in which FS is no part of a letter. UTF-16 is sent all the same, and there
+//! FS CR is also U+0D1C (little-endian) or U+1C0D, or the halves of two letters. So a frame that begins as UTF-16 ends only
+//! where that is no text: in step with its code units, and right behind the CR that ends its last segment (HL7 v2.5, 2.5.4).
 
 use std::fmt;
 
