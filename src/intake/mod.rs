@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
+use fairway_core::hl7v2::mllp::{CR, FS};
 use fairway_core::hl7v2::{Ack, AckCode, AckStyle, Batch, ErrorCode, Message, ParseOptions, answers, answers_unparsed};
 use fairway_core::mapping::{Finding, Reads, Translation, translate, unmapped};
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
@@ -405,6 +406,14 @@ fn weight(frame: &[u8]) -> u32 {
     u32::try_from(kib).unwrap_or(u32::MAX).min(MEMORY_KIB)
 }
 
+/// Why FS CR at the end of a frame was not taken for its end: only in UTF-16 it can be something else.
+fn doubt(frame: &[u8]) -> &'static str {
+    match frame.ends_with(&[FS, CR]) {
+        true => " (which is a letter of UTF-16, too, unless it follows the CR of the last segment)",
+        false => "",
+    }
+}
+
 impl Handler for Intake {
     async fn handle(&self, frame: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
         let started = Instant::now();
@@ -423,11 +432,13 @@ impl Handler for Intake {
                 (prefix, Content::Rejected(Refusal::new(Fault::Rule, limit)))
             }
             Refused::Unfinished { bytes } => {
-                (bytes, Content::Failed("the frame did not end with FS CR; what came was kept".to_owned()))
+                let text = format!("the frame did not end with FS CR{}; what came was kept", doubt(&bytes));
+                (bytes, Content::Failed(text))
             }
             Refused::Restarted { bytes } => {
-                let text = "a new frame began before this one ended with FS CR; what came was kept";
-                (bytes, Content::Failed(text.to_owned()))
+                let doubt = doubt(&bytes);
+                let text = format!("a new frame began before this one ended with FS CR{doubt}; what came was kept");
+                (bytes, Content::Failed(text))
             }
         };
         let prepared = Prepared {

@@ -23,4 +23,5 @@ mod send;
 mod show;
 mod tls;
 mod tls_daemon;
+mod utf16;
 mod writer;

@@ -286,11 +286,15 @@ impl Utf16 {
         if self.marked { 2 } else { 0 }
     }
 
+    /// A code unit written alike.
+    pub(super) fn unit(self, unit: u16) -> [u8; 2] {
+        if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }
+    }
+
     /// Text written alike.
     pub(super) fn encode(self, text: &str) -> Vec<u8> {
         let mark = self.marked.then_some(0xFEFF_u16);
-        let units = mark.into_iter().chain(text.encode_utf16());
-        units.flat_map(|unit| if self.little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+        mark.into_iter().chain(text.encode_utf16()).flat_map(|unit| self.unit(unit)).collect()
     }
 
     /// UTF-8 written alike; `None` when it would hold the end of an MLLP frame, as a letter of Malayalam (U+0D1C) does, or

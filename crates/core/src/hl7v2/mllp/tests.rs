@@ -20,9 +20,10 @@ fn run(limit: usize, stream: &[u8], pieces: &[usize]) -> (Vec<Event>, Option<Dec
         loop {
             match decoder.decode(&mut buffer) {
                 Ok(Some(event)) => events.push(event),
-                // Nothing is looked at twice: all but a mark that may go on has been dealt with.
+                // Nothing is looked at twice: all but a mark that may go on has been dealt with. The longest is VT, a byte
+                // order mark and a header but for its last byte.
                 Ok(None) => {
-                    let dealt_with = if decoder.in_frame { decoder.scanned + 4 } else { 0 };
+                    let dealt_with = if decoder.in_frame { decoder.scanned + 2 * HEADER_CHARS_MAX + 2 } else { 0 };
                     assert!(buffer.len() <= dealt_with);
                     break;
                 }
@@ -177,8 +178,60 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(b"MS".to_vec()),
         2 => prop::collection::vec(any::<u8>(), 0..40),
         1 => (COPIED_BYTES_MAX - 2..COPIED_BYTES_MAX + 3).prop_map(|n| vec![b'x'; n]),
+        2 => (ways(), "\r{0,1}").prop_map(|(way, line_end)| written(&line_end, way)),
+        3 => (ways(), wide_texts(), 0..60_usize).prop_map(|(way, text, cut)| {
+            let mut message = written(&text, way);
+            message.truncate(message.len() - cut.min(message.len()) / 2);
+            [&[VT], &message[..]].concat()
+        }),
     ];
     prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat())
+}
+
+/// The ways in which UTF-16 is written: little-endian or not, with a byte order mark or not.
+const WAYS: [(bool, bool); 4] = [(true, false), (true, true), (false, false), (false, true)];
+
+/// Text as UTF-16.
+fn written(text: &str, (little, marked): (bool, bool)) -> Vec<u8> {
+    let units = marked.then_some(0xFEFF_u16).into_iter().chain(text.encode_utf16());
+    units.flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+}
+
+/// Texts of which some bytes in UTF-16 are those of a frame's end or beginning, alone or beside each other.
+const LETTERS: [&str; 18] = [
+    "\u{a1c}",
+    "\u{d1c}",
+    "\u{b1c}",
+    "\u{1c0d}",
+    "\u{1c0a}",
+    "\u{1c0b}",
+    "\u{1ca0}",
+    "\u{201c}\u{d87}",
+    "\u{201c}\u{b87}",
+    "\u{1c0d}\u{1c0d}",
+    "\u{d3e}\u{1c00}\u{10d}",
+    "\u{100}\u{d1c}\u{d3e}",
+    "\u{d1c}\u{d1c}",
+    "\u{b95}",
+    "\u{200b}",
+    "\u{b}",
+    "\u{1c}",
+    "\u{1c}\u{d}OBX",
+];
+
+fn ways() -> impl Strategy<Value = (bool, bool)> {
+    prop::sample::select(&WAYS[..])
+}
+
+/// Messages of such letters.
+fn wide_texts() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => prop::sample::select(&LETTERS[..]),
+        2 => prop::sample::select(&["a", "|", "\rOBX|", "\r\nx", "\n", "MSH", "MSH|", " "][..]),
+    ];
+    let end = prop::sample::select(&["\r", "\r\n", "\r\r"][..]);
+    (prop::collection::vec(piece, 0..30), end)
+        .prop_map(|(pieces, end)| format!("MSH|^~\\&|A\rOBX|1|{}|F{end}", pieces.concat()))
 }
 
 proptest! {
@@ -212,6 +265,34 @@ proptest! {
         let expected: Vec<Event> = messages.iter().map(|message| frame(message.as_bytes(), FrameEnd::Full)).collect();
         prop_assert_eq!(run(LIMIT, &stream, &pieces), (expected, None));
     }
+
+    /// Whole messages come out as they are, cut ones never as a frame and never with the next one in them.
+    #[test]
+    fn utf16_is_decoded_whole_or_told_as_cut(
+        messages in prop::collection::vec((ways(), wide_texts(), prop::option::of(any::<prop::sample::Index>())), 0..8),
+        pieces in prop::collection::vec(0usize..30, 0..64),
+    ) {
+        let (mut stream, mut expected) = (BytesMut::new(), Vec::new());
+        for (way, text, cut) in &messages {
+            let message = written(text, *way);
+            match cut {
+                None => {
+                    encode(&message, &mut stream);
+                    expected.push(frame(&message, FrameEnd::Full));
+                }
+                // Cut behind its header, without which there is no telling that it begins another.
+                Some(cut) => {
+                    let header = 2 * HEADER_CHARS_MAX + 2;
+                    let cut = &message[..header + cut.index(message.len() - header)];
+                    stream.extend_from_slice(&[&[VT], cut].concat());
+                    expected.push(Event::Restarted { dropped: Bytes::copy_from_slice(cut) });
+                }
+            }
+        }
+        encode(b"MSH|^~\\&|last\r", &mut stream);
+        expected.push(frame(b"MSH|^~\\&|last\r", FrameEnd::Full));
+        prop_assert_eq!(run(LIMIT, &stream, &pieces), (expected, None));
+    }
 }
 
 #[test]
@@ -236,4 +317,99 @@ fn a_soft_line_break_before_a_word_is_text() {
     let mut buffer = BytesMut::from(&b"\x0BMSH|^~\\&|A\rOBX|1\x0BMSH#:*!@#B\r\x1C\r"[..]);
     let mut decoder = Decoder::new(1000);
     assert!(matches!(decoder.decode(&mut buffer), Ok(Some(Event::Restarted { .. }))));
+}
+
+/// A message whose text has this in the middle, at the end of a field and at the end of a line.
+fn noted(text: &str) -> String {
+    format!("MSH|^~\\&|A\rOBX|1|ST|A||Note: {text} seen{text}|{text}\rOBX|2|NM|K||7.2|||HH|||F\r")
+}
+
+#[test]
+fn letters_of_utf16_that_look_like_framing_are_text() {
+    for (way, letters) in WAYS.into_iter().flat_map(|way| LETTERS.map(|letters| (way, letters))) {
+        let message = written(&noted(letters), way);
+        let mut stream = BytesMut::new();
+        encode(&message, &mut stream);
+        let one = frame(&message, FrameEnd::Full);
+        check(&stream, std::slice::from_ref(&one));
+        check(&stream.repeat(2), &[one.clone(), one.clone()]);
+        check(&[&stream[..], b"\n", &stream[..]].concat(), &[one.clone(), skipped(1, true), one.clone()]);
+        for split in 0..stream.len() {
+            let (mut decoder, mut buffer) = (Decoder::new(LIMIT), BytesMut::from(&stream[..split]));
+            assert_eq!(decoder.decode(&mut buffer), Ok(None), "{letters:?} {way:?} {split}");
+            buffer.extend_from_slice(&stream[split..]);
+            // Without anything behind it.
+            assert_eq!(decoder.decode(&mut buffer), Ok(Some(one.clone())), "{letters:?} {way:?} {split}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_message_never_takes_the_next_one_in_utf16() {
+    let narrow = noted("x").into_bytes();
+    let all: Vec<Vec<u8>> = WAYS.iter().map(|way| written(&noted("\u{d1c}\u{1c0d}"), *way)).chain([narrow]).collect();
+    for (first, next) in all.iter().flat_map(|first| all.iter().map(move |next| (first, next))) {
+        for cut in 2..=first.len() {
+            let mut stream = BytesMut::from(&[&[VT], &first[..cut]].concat()[..]);
+            encode(next, &mut stream);
+            let dropped = Bytes::copy_from_slice(&first[..cut]);
+            check(&stream, &[Event::Restarted { dropped }, frame(next, FrameEnd::Full)]);
+        }
+    }
+    // A batch as well.
+    for way in WAYS {
+        let (first, next) = (written("MSH|^~\\&|A\rOBX|1|cu", way), written("FHS|^~\\&|A\rMSH|^~\\&|B\r", way));
+        for first in [&first[..], &first[..first.len() - 1]] {
+            let stream = [&[VT], first, &[VT], &next[..], &[FS, CR]].concat();
+            let dropped = Bytes::copy_from_slice(first);
+            check(&stream, &[Event::Restarted { dropped }, frame(&next, FrameEnd::Full)]);
+        }
+    }
+}
+
+#[test]
+fn the_end_of_utf16_is_in_step_and_behind_a_segment() {
+    for way in WAYS {
+        let (whole, open) = (written(&noted("x"), way), written(noted("x").trim_end(), way));
+        let framed = |message: &[u8], end: &[u8]| [&[VT], message, end].concat();
+        let (full, no_cr) = (frame(&whole, FrameEnd::Full), frame(&whole, FrameEnd::NoCr));
+        check(&framed(&whole, b"\x1C"), std::slice::from_ref(&no_cr));
+        check(&framed(&whole, b"\x1C").repeat(2), &[no_cr.clone(), no_cr]);
+        // FS CR behind a letter may be another letter, of a message that was cut behind it. FS LF is always one, and nothing
+        // is the end out of step.
+        let odd = [&whole[..], b"\r"].concat();
+        for (message, end) in [(&open, &b"\x1C\r"[..]), (&open, b"\x1C"), (&whole, b"\x1C\n"), (&odd, b"\x1C\r")] {
+            let bytes = Bytes::from([message, end].concat());
+            check(&framed(message, end), &[Event::Unfinished { bytes: bytes.clone() }]);
+            let next = [framed(message, end), framed(&whole, b"\x1C\r")].concat();
+            check(&next, &[Event::Restarted { dropped: bytes }, full.clone()]);
+        }
+    }
+}
+
+#[test]
+fn blanks_and_a_second_vt_before_utf16_are_passed_over() {
+    for way in WAYS {
+        let message = written(&noted("\u{d1c}\u{1c0d}\u{201c}\u{d87}"), way);
+        let own = ["\r\n ", "\n"].map(|blanks| written(blanks, (way.0, false)));
+        for blanks in [&b""[..], b"\n", b"\r\n", &own[0], &own[1]] {
+            // LF and the first zero of big-endian text are a little-endian LF.
+            if blanks != b"\n" || way != (false, false) {
+                let content = [blanks, &message].concat();
+                check(&[&[VT], &content[..], &[FS, CR]].concat(), &[frame(&content, FrameEnd::Full)]);
+            }
+            let doubled = [&[VT], blanks, &[VT], &message, &[FS, CR]].concat();
+            check(&doubled, &[skipped(blanks.len() + 1, false), frame(&message, FrameEnd::Full)]);
+        }
+    }
+}
+
+#[test]
+fn half_a_letter_of_utf16_before_a_word_is_no_frame() {
+    for (way, letter) in WAYS.into_iter().flat_map(|way| ["\u{b95}", "\u{200b}", "\u{b}"].map(|letter| (way, letter))) {
+        for word in ["MSH", "MSH|", "MSH|^", "MSH-2 lost", "MSH||", "MSH|^~\\& |"] {
+            let message = written(&noted(&format!("{letter}{word}")), way);
+            check(&[&[VT], &message[..], &[FS, CR]].concat(), &[frame(&message, FrameEnd::Full)]);
+        }
+    }
 }
