@@ -15,7 +15,8 @@ const SMALL_POOL_KIB: u32 = 128 * 1024;
 const LARGE_POOL_KIB: u32 = 384 * 1024;
 /// A message that weighs more is large, in KiB: the small pool has room for sixteen that do not.
 const LARGE_KIB: u32 = 8 * 1024;
-/// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.
+/// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements, 5 to 7 KiB with what
+/// leads to it (docs/performance.md). Most other segments cost next to nothing.
 const SEGMENT_KIB: usize = 8;
 
 /// The pools. Never refuses; who finds no room waits.
