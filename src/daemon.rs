@@ -17,12 +17,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{Config, Environment, Listener};
 use crate::http::{Entrance, RunningEnvironment};
-use crate::intake::{Current, Intake, MEMORY_KIB, QUEUE_MAX, Work, Writer, WriterGauge};
+use crate::intake::{Current, Intake, Memory, QUEUE_MAX, Work, Writer, WriterGauge};
 use crate::mllp::listener::{Limits, serve};
 use crate::store::{Place, Reader, Sqlite, StoreError};
 use crate::telemetry::Metrics;
@@ -110,7 +110,7 @@ impl Daemon {
             let (queue, waiting) = mpsc::channel::<Work>(QUEUE_MAX);
             writers.push(spawn(&format!("writer-{}", environment.name), move || writer.run(waiting), &config.data)?);
             checkpointers.push(checkpointer(environment.name, &path, &config.data)?);
-            queues.push((environment.name, queue, Arc::new(Semaphore::new(MEMORY_KIB as usize))));
+            queues.push((environment.name, queue, Arc::new(Memory::default())));
             environments.push(RunningEnvironment {
                 name: environment.name,
                 listeners: Vec::new(),
@@ -205,7 +205,7 @@ impl Daemon {
 }
 
 /// What HTTP reaches of an environment: every feed that one of its listeners serves.
-fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Semaphore>) -> Entrance {
+fn entrance(environment: &Environment, queue: mpsc::Sender<Work>, memory: Arc<Memory>) -> Entrance {
     let frame_bytes_max = environment.listeners.iter().map(|listener| listener.frame_bytes_max).max().unwrap_or(0);
     let feeds = Current::new(styled(environment));
     Entrance { environment: environment.name, feeds, frame_bytes_max, queue, memory }

@@ -20,12 +20,12 @@ use fairway_core::hl7v2::mllp::{FS, VT};
 use fairway_core::hl7v2::soap::{self, SoapError, SoapVersion};
 use fairway_core::hl7v2::{AckStyle, Charset, answer_text, split_batch};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::App;
 use crate::config::{ConfiguredFeed, Credential};
-use crate::intake::{Current, Intake, Work};
+use crate::intake::{Current, Intake, Memory, Work};
 use crate::mllp::budget::{Budget, Grant, PACE, Pace};
 use crate::mllp::listener::Handler as _;
 use crate::telemetry::Metrics;
@@ -50,7 +50,7 @@ pub struct Entrance {
     /// To the writer.
     pub queue: mpsc::Sender<Work>,
     /// Memory for messages on their way; shared with the listeners.
-    pub memory: Arc<Semaphore>,
+    pub memory: Arc<Memory>,
 }
 
 /// The way in for messages over HTTP, until it is closed.

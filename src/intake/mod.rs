@@ -4,6 +4,7 @@
 //! store. A message is answered when it is durable, whatever became of it.
 
 mod current;
+mod memory;
 mod writer;
 
 use std::net::SocketAddr;
@@ -20,7 +21,7 @@ use fairway_core::hl7v2::{Ack, AckCode, AckStyle, Batch, ErrorCode, Message, Par
 use fairway_core::mapping::{Finding, Reads, Translation, translate, unmapped};
 use fairway_core::record::{Decision, Fault, RecordUpdate, Refusal};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::ConfiguredFeed;
 use crate::mllp::listener::{Handler, Refused};
@@ -28,19 +29,15 @@ use crate::store::{Digest, MessageKey};
 use crate::telemetry::Metrics;
 
 pub use current::Current;
+pub use memory::Memory;
 pub use writer::{Writer, WriterGauge};
 
 /// Messages that may wait for the writer; past it senders wait (back-pressure).
 pub const QUEUE_MAX: usize = 2048;
-/// Memory for messages between their arrival and their answer, in KiB, as `weight` reckons it; past it senders wait. A
-/// message that weighs more than all of it passes alone.
-pub const MEMORY_KIB: u32 = 512 * 1024;
 /// Longest MSH-10 that is taken, in characters (HL7 v2.8).
 const CONTROL_ID_CHARS_MAX: usize = 199;
 /// What a refusal shows of MSH-3 and MSH-4, in characters.
 const NAME_CHARS_MAX: usize = 40;
-/// What a segment costs at most on its way, in KiB: a result becomes a resource of some 60 elements.
-const SEGMENT_KIB: usize = 8;
 /// Messages of one batch that wait for the writer together.
 const BATCH_IN_FLIGHT: usize = 64;
 /// Messages longer than this are worked on outside the connection tasks' threads, in bytes.
@@ -51,6 +48,8 @@ pub struct Work {
     received_at: i64,
     peer: SocketAddr,
     prepared: Prepared,
+    /// It takes long, so that it makes a batch of its own.
+    large: bool,
     reply: oneshot::Sender<Vec<Bytes>>,
 }
 
@@ -285,8 +284,8 @@ pub struct Intake {
     pub feeds: Current<Vec<Arc<ConfiguredFeed>>>,
     /// To the writer.
     pub queue: mpsc::Sender<Work>,
-    /// Memory that messages under way may take, in KiB; shared by the listeners of an environment.
-    pub memory: Arc<Semaphore>,
+    /// Memory that messages under way may take; shared by the listeners of an environment.
+    pub memory: Arc<Memory>,
     /// How the answers of the address look.
     pub style: AckStyle,
     /// Where outcomes are counted.
@@ -318,8 +317,7 @@ const AHEAD_TOLD: i64 = 3600 * 1_000_000;
 impl Intake {
     async fn message(&self, bytes: Bytes, peer: SocketAddr) -> Option<Vec<Bytes>> {
         let received_at = arrival();
-        // First come, first served, so the messages of a connection keep their order.
-        let _memory = self.memory.acquire_many(weight(&bytes)).await.ok()?;
+        let memory = self.memory.take(&bytes, peer).await?;
         let feeds = self.feeds.get();
         let prepared = if bytes.len() > LARGE_BYTES {
             tokio::task::block_in_place(|| prepare(&feeds, bytes, received_at))
@@ -335,7 +333,7 @@ impl Intake {
         if self.environment == "sandbox" {
             self.count_losses(&feeds, &prepared);
         }
-        self.submit(prepared, peer, received_at).await
+        self.submit(prepared, peer, received_at, memory.large).await
     }
 
     /// Counts what an accepted message holds and its mapping does not use: where a feed is being built, somebody looks.
@@ -372,10 +370,16 @@ impl Intake {
         Some(vec![Bytes::from(batch.acknowledge(&answers, arrival))])
     }
 
-    async fn submit(&self, mut prepared: Prepared, peer: SocketAddr, received_at: i64) -> Option<Vec<Bytes>> {
+    async fn submit(
+        &self,
+        mut prepared: Prepared,
+        peer: SocketAddr,
+        received_at: i64,
+        large: bool,
+    ) -> Option<Vec<Bytes>> {
         prepared.style = self.style;
         let (reply, answer) = oneshot::channel();
-        let work = Work { received_at, peer, prepared, reply };
+        let work = Work { received_at, peer, prepared, large, reply };
         // Both fail only when the writer is gone; then nothing may be acknowledged.
         self.queue.send(work).await.ok()?;
         answer.await.ok()
@@ -397,13 +401,6 @@ async fn in_order<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     results.into_iter().flatten().collect()
-}
-
-/// What a message may cost in memory until it is answered, in KiB.
-fn weight(frame: &[u8]) -> u32 {
-    let segments = frame.iter().filter(|byte| matches!(byte, b'\r' | b'\n')).count() + 1;
-    let kib = segments.saturating_mul(SEGMENT_KIB) + frame.len() / 1024 * 3;
-    u32::try_from(kib).unwrap_or(u32::MAX).min(MEMORY_KIB)
 }
 
 /// Why FS CR at the end of a frame was not taken for its end: only in UTF-16 it can be something else.
@@ -453,6 +450,6 @@ impl Handler for Intake {
             findings: Vec::new(),
             reads: None,
         };
-        self.submit(prepared, peer, arrival()).await
+        self.submit(prepared, peer, arrival(), false).await
     }
 }

@@ -59,11 +59,17 @@ impl Writer {
 
     /// Works until the queue is closed and empty. Blocks.
     pub fn run(mut self, mut queue: mpsc::Receiver<Work>) {
-        while let Some(first) = self.next(&mut queue) {
-            let mut bytes = first.prepared.raw.len();
+        // A large message that came behind those of a batch: they are not answered later for its sake.
+        let mut large = None;
+        while let Some(first) = large.take().or_else(|| self.next(&mut queue)) {
+            let (mut bytes, alone) = (first.prepared.raw.len(), first.large);
             let mut batch = vec![first];
-            while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+            while !alone && batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
                 let Ok(work) = queue.try_recv() else { break };
+                if work.large {
+                    large = Some(work);
+                    break;
+                }
                 bytes += work.prepared.raw.len();
                 batch.push(work);
             }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::intake::{Current, Intake, MEMORY_KIB, Writer};
+use fairway::intake::{Current, Intake, Writer};
 use fairway::mllp::listener::Handler;
 use fairway::store::{Entry, MessageFilter, MessageKey, Prior, Reader, Sqlite, Store, StoreError};
 use fairway::telemetry::Metrics;
 use fairway_core::record::{Outcome, View, Wanted};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::process::code_of;
 
@@ -70,7 +70,7 @@ async fn one_bad_message_never_fails_its_batch() {
         environment: "sandbox",
         feeds: Current::new(config.feeds.clone()),
         queue,
-        memory: Arc::new(Semaphore::new(MEMORY_KIB as usize)),
+        memory: Arc::default(),
         metrics,
     });
     let sent = [
@@ -122,4 +122,56 @@ async fn one_bad_message_never_fails_its_batch() {
     assert_eq!(reader.raw(bad.id).unwrap().unwrap(), message("BAD", "9999999999"));
     assert!(reader.records_of(None, "9999999999").unwrap().is_empty(), "nothing of it was filed");
     assert_eq!(reader.records_of(None, "9434765919").unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_message_passes_large_ones_of_others_and_none_of_its_own_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sandbox.db");
+    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let writer = Writer::new("sandbox", Box::new(Sqlite::open(&path).unwrap()), metrics.clone());
+    let (queue, waiting) = mpsc::channel(100);
+    let intake = Arc::new(Intake {
+        style: fairway_core::hl7v2::AckStyle::Standard,
+        environment: "sandbox",
+        feeds: Current::new(config.feeds.clone()),
+        queue,
+        memory: Arc::default(),
+        metrics,
+    });
+    // Each takes all memory that there is for large messages.
+    let large = |id: &str| Bytes::from([&message(id, "9434765919")[..], &b"NTE|\r".repeat(200_000)].concat());
+    let send = |messages: Vec<Bytes>, port: u16| {
+        let intake = intake.clone();
+        tokio::spawn(async move {
+            let peer = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+            let mut answers: Vec<_> = messages.into_iter().map(|one| Box::pin(intake.handle(one, peer))).collect();
+            std::future::poll_fn(|cx| {
+                answers.retain_mut(|answer| answer.as_mut().poll(cx).is_pending());
+                if answers.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+        })
+    };
+    let queued = async |count: usize| {
+        while intake.queue.capacity() > 100 - count {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    let mut sent = vec![send(vec![large("L1")], 1)];
+    queued(1).await;
+    sent.push(send(vec![large("L2"), message("S2", "9434765919")], 2));
+    sent.push(send(vec![message("S3", "9434765919")], 3));
+    queued(2).await;
+    let thread = std::thread::spawn(move || writer.run(waiting));
+    for one in sent {
+        one.await.unwrap();
+    }
+    drop(intake);
+    tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+    let stored = Reader::new(&path).messages(&MessageFilter { limit: 100, ..Default::default() }).unwrap();
+    let mut order: Vec<(i64, &str)> = stored.iter().map(|one| (one.id, one.control_id.as_str())).collect();
+    order.sort_unstable();
+    assert_eq!(order.iter().map(|(_, id)| *id).collect::<Vec<_>>(), ["L1", "S3", "L2", "S2"]);
 }

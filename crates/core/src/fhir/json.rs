@@ -231,6 +231,21 @@ impl Json {
         text.parse().ok().map(Self::Number)
     }
 
+    /// Gives back the memory that its arrays and objects have beyond what they hold, for what is kept for a while.
+    pub fn shrink_to_fit(&mut self) {
+        match self {
+            Self::Array(items) => {
+                items.iter_mut().for_each(Self::shrink_to_fit);
+                items.shrink_to_fit();
+            }
+            Self::Object(object) => {
+                object.iter_mut().for_each(|(_, value)| value.shrink_to_fit());
+                object.0.shrink_to_fit();
+            }
+            Self::Null | Self::Bool(_) | Self::Number(_) | Self::String(_) => {}
+        }
+    }
+
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         if let Self::String(text) = self { Some(text) } else { None }

@@ -156,3 +156,17 @@ fn cost_is_linear_for_a_report_that_every_order_adds_to() {
         assert_eq!(deleted.effects.points.iter().filter(|head| head.deleted).count(), count / 2 + 1);
     });
 }
+
+#[test]
+fn what_is_kept_in_less_memory_is_the_same() {
+    let feed = feed(ORU);
+    let of = |n| format!("OBX|{n}|NM|T{n}^t||1.50\r");
+    let many = translate(&feed, &message("ORU^R01", &format!("OBR|1||F1||||2026\r{}", each(300, of))), NOW).unwrap();
+    for (n, change) in many.update.changes.iter().enumerate() {
+        assert_eq!(change.text.is_some(), change.assignments.is_empty());
+        assert_eq!(change.text.is_some(), n >= 256);
+        let alone = translate(&feed, &message("ORU^R01", &format!("OBR|1||F1||||2026\r{}", of(n))), NOW).unwrap();
+        assert_eq!(alone.update.changes[0].id, change.id);
+        assert_eq!(alone.update.changes[0].resource(), change.resource());
+    }
+}

@@ -31,7 +31,8 @@ pub(super) fn complete(change: &Change, kind: ChangeKind, resource: &mut Json) -
     let at = |time: Option<&Json>| time.and_then(Json::as_str).and_then(date_range).map(|(from, _)| from);
     let end = at(resource.get("end"));
     if end.is_none() || end < at(Some(&start)) {
-        let told = change.assignments.iter().any(|one| one.path.first().is_some_and(|step| step.name == "end"));
+        let told = change.text.is_some()
+            || change.assignments.iter().any(|one| one.path.first().is_some_and(|step| step.name == "end"));
         let whole = kind == ChangeKind::Created || change.policy != Policy::Set || change.only.contains(&"end");
         if told && whole && end.is_some() {
             return Err(Refusal::new(Fault::Value, "SCH-11.5 (end) is before the start of the appointment"));

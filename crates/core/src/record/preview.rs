@@ -25,8 +25,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
         if change.policy == Policy::Delete && change.item.is_none() {
             continue;
         }
-        let mut body = Json::object([("resourceType", Json::string(change.resource_type))]);
-        apply(&change.assignments, &mut body, &[]);
+        let mut body = change.resource();
         name_patient(&mut body, record);
         if let Some(item) = &change.item {
             let event = |cancels| EventItem {

@@ -10,7 +10,7 @@ use fairway_care::Label;
 
 use super::EventItem;
 use super::outcome::{Fault, Refusal};
-use crate::fhir::Json;
+use crate::fhir::{Json, Object};
 
 /// Repeating elements that messages add to; of two items of one name the newer one counts.
 const LISTS: [&str; 3] = ["result", "presentedForm", "extension"];
@@ -92,22 +92,27 @@ pub(super) fn most_guarded(labels: impl Iterator<Item = Label>) -> Label {
 pub(super) fn assemble(items: &[EventItem]) -> (Json, Label) {
     let parts: Vec<&EventItem> = items.iter().filter(|item| item.kind != DELETED).collect();
     let Some(newest) = parts.last() else { return (Json::Null, Label::GeneralHealth) };
-    let mut report = newest.resource.clone();
     let sums = sums(&parts);
-    if let Json::Object(object) = &mut report {
-        for (name, pieces) in &sums {
-            let items: Vec<Json> = pieces.iter().map(|(_, piece)| (*piece).clone()).collect();
-            match items.last() {
-                None => {}
-                Some(text @ Json::String(_)) => drop(object.insert(*name, text.clone())),
-                Some(_) => drop(object.insert(*name, Json::Array(items))),
+    let mut report = Object::new();
+    for (name, value) in newest.resource.as_object().map(Object::iter).into_iter().flatten() {
+        // Their places; what they hold is all that the parts hold.
+        let held = if sums.iter().any(|(sum, _)| *sum == name) { Json::Null } else { value.clone() };
+        report.insert(name.to_owned(), held);
+    }
+    for (name, pieces) in &sums {
+        match pieces.last() {
+            None => drop(report.remove(name)),
+            Some((_, text @ Json::String(_))) => drop(report.insert(*name, (*text).clone())),
+            Some(_) => {
+                let items: Vec<Json> = pieces.iter().map(|(_, piece)| (*piece).clone()).collect();
+                report.insert(*name, Json::Array(items));
             }
         }
     }
     let standing = sums.iter().filter(|(name, _)| *name != "result").flat_map(|(_, pieces)| pieces);
     let shown = standing.map(|(index, _)| *index).chain([parts.len() - 1]);
     let label = most_guarded(shown.filter_map(|index| parts[index].label));
-    (report, label)
+    (Json::Object(report), label)
 }
 
 /// Takes out the parts of which nothing counts any more.
@@ -147,8 +152,7 @@ fn sums<'a>(parts: &[&'a EventItem]) -> Vec<(&'static str, Pieces<'a>)> {
 fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> {
     let mut new: HashMap<Cow<'_, str>, VecDeque<&Json>> = HashMap::new();
     for item in items {
-        let name = name_of(item);
-        let named = matches!(name, Cow::Borrowed(_));
+        let (name, named) = name_of(item);
         let alike = new.entry(name).or_default();
         if named || alike.is_empty() {
             alike.push_back(item);
@@ -156,26 +160,30 @@ fn renewed<'a>(held: Pieces<'a>, index: usize, items: &'a [Json]) -> Pieces<'a> 
     }
     let mut pieces = Pieces::new();
     for (of, piece) in held {
-        match new.get_mut(&name_of(piece)) {
+        match new.get_mut(&name_of(piece).0) {
             None => pieces.push((of, piece)),
             // The first one of a name gives its place to all new ones.
             Some(alike) => pieces.extend(alike.drain(..).map(|item| (index, item))),
         }
     }
-    let rest = items.iter().filter_map(|item| new.get_mut(&name_of(item))?.pop_front());
+    let rest = items.iter().filter_map(|item| new.get_mut(&name_of(item).0)?.pop_front());
     pieces.extend(rest.map(|item| (index, item)));
     pieces
 }
 
-/// What an item is called: an extension by its URL, a document by its test, else by its title; what has no name by all of
-/// it. Of two items of one name the newer one counts.
-fn name_of(item: &Json) -> Cow<'_, str> {
+/// What an item is called, and whether that is a name of its own: an extension by its URL, a document by its test, else by
+/// its title; what has no name by all of it. Of two items of one name the newer one counts.
+fn name_of(item: &Json) -> (Cow<'_, str>, bool) {
     // A document's own `url` is its content.
     let names: &[&str] = if item.get("contentType").is_some() { &["id", "title"] } else { &["id", "url", "title"] };
-    let Some(name) = names.iter().find_map(|name| item.str_at(name)) else { return Cow::Owned(item.to_string()) };
+    let Some(name) = names.iter().find_map(|name| item.str_at(name)) else {
+        // A report of many results has a reference to each.
+        let reference = item.str_at("reference").filter(|_| item.as_object().is_some_and(|object| object.len() == 1));
+        return (reference.map_or_else(|| Cow::Owned(item.to_string()), Cow::Borrowed), false);
+    };
     // The second document of one test has the id of the first with a number.
     let first = name.split_once('.').map(|(name, _)| name).filter(|_| item.get("id").is_some());
-    Cow::Borrowed(first.unwrap_or(name))
+    (Cow::Borrowed(first.unwrap_or(name)), true)
 }
 
 /// Gives each document an element id of its own, as FHIR asks: those of one test are numbered.

@@ -298,6 +298,7 @@ fn change(resource_type: &'static str, key: &str, policy: Policy) -> Change {
         policy,
         unknown: Unknown::Create,
         item: None,
+        text: None,
         assignments: Vec::new(),
         only: Arc::new([]),
         sum: false,

@@ -14,6 +14,9 @@ use crate::mapping::convert;
 use crate::mapping::plan::{KeyPart, WritePlan};
 use crate::record::{Assignment, Change, ElementPath, Fault, Item, Policy, Refusal, ResourceId, Step};
 
+/// From so many on, the changes of a message are kept in less memory.
+const CHANGES_FEW: usize = 256;
+
 /// Separates the parts of a sender's key; no part can hold it.
 const KEY_SEPARATOR: &str = "\u{1f}";
 
@@ -49,6 +52,9 @@ impl<'m> Run<'_, 'm> {
                 if write.once && !seen.insert(change.id) {
                     let text = "a second value for one test under one filler order number; send one value per test";
                     return Err(scope.refusal(Fault::Conflict, text));
+                }
+                if changes.len() >= CHANGES_FEW {
+                    change.condense();
                 }
                 changes.push(change);
                 self.places.reading.settle();
@@ -88,7 +94,6 @@ impl<'m> Run<'_, 'm> {
         {
             return Err(Refusal::new(Fault::Missing, text));
         }
-        assignments.shrink_to_fit();
         let group = self.places.first_text(scope, &write.group).into_owned();
         Ok(Change {
             resource_type: write.resource,
@@ -100,6 +105,7 @@ impl<'m> Run<'_, 'm> {
             unknown: write.unknown,
             item,
             assignments,
+            text: None,
             only: write.only.clone(),
             sum: write.sum,
             missing,

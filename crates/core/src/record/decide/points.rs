@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fairway_care::Label;
 
 use super::Draft;
-use crate::fhir::{Json, Object};
+use crate::fhir::Json;
 use crate::record::complete::{complete, end_follows_start};
 use crate::record::outcome::{ChangeKind, Fault, Refusal};
 use crate::record::update::{Change, Policy, Unknown, apply, name_patient};
@@ -162,8 +162,8 @@ impl Draft<'_> {
             let label = alike.iter().rev().find_map(|change| change.label);
             report::add(&mut items, report::part(sent_at, label, body), self.places.contains_key(&change.id))?;
             let (body, label) = report::assemble(&items);
-            let items = report::still_counting(&items);
             // What one message alone said is the report itself.
+            let items = if items.len() > 1 { report::still_counting(&items) } else { Vec::new() };
             let items = if items.len() > 1 { items } else { Vec::new() };
             self.store(head, body, items.into(), label, kind);
             return Ok(());
@@ -213,14 +213,7 @@ impl Draft<'_> {
 
 /// The resource that changes make by themselves.
 fn made(alike: &[&Change]) -> Json {
-    let of = |change: &&Change| {
-        let mut body = Object::with_capacity(change.assignments.len() + 1);
-        body.insert("resourceType", change.resource_type);
-        let mut body = Json::Object(body);
-        apply(&change.assignments, &mut body, &[]);
-        body
-    };
-    report::join(alike.iter().map(of).collect())
+    report::join(alike.iter().map(|change| change.resource()).collect())
 }
 
 /// The items of a data point; what one message alone said of a report is the report itself.
