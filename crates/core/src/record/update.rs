@@ -124,7 +124,7 @@ pub struct Change {
     pub item: Option<Item>,
     /// The elements; applied to nothing they make the whole resource.
     pub assignments: Vec<Assignment>,
-    /// The resource that the elements made, as JSON text, in place of them; see [`Change::condense`].
+    /// The resource that the elements made, as JSON text, in place of them; see `Change::condense`.
     pub text: Option<Box<[u8]>>,
     /// With [`Policy::Set`]: the top-level elements that may change.
     pub only: Arc<[&'static str]>,

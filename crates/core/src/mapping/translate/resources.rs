@@ -25,7 +25,7 @@ pub struct Bundled {
     pub findings: Vec<Finding>,
     /// The fields it was made of.
     pub reads: Reads,
-    /// The Identifier of the message (v2-to-fhir MSH[Bundle]); none without a control id.
+    /// The Identifier of the message (`v2-to-fhir MSH[Bundle]`); none without a control id.
     pub identifier: Option<Json>,
 }
 
