@@ -115,14 +115,22 @@ enum Units {
 }
 
 impl Units {
-    /// Told by the content up to its first `FS` or `VT`. Blanks may come first, each of one byte or in UTF-16 themselves.
+    /// Told by the content up to its first `FS` or `VT`: the letter of a header behind blanks, each of one byte or in UTF-16
+    /// themselves.
     fn of(content: &[u8]) -> Units {
         let blanks = content.iter().take_while(|&&byte| byte <= b' ').count();
         // The first byte of a big-endian letter looks like a blank, and so does the last one of a little-endian blank.
         let half = blanks % 2 == 1 && content.get(blanks - 1) == Some(&0);
         let start = blanks - usize::from(half);
-        let utf16 = Utf16::of(content.get(start..).unwrap_or_default());
-        utf16.map_or(Units::Bytes, |utf16| Units::Pairs(start + utf16.mark_bytes(), utf16))
+        let Some(utf16) = Utf16::of(content.get(start..).unwrap_or_default()) else { return Units::Bytes };
+        let start = start + utf16.mark_bytes();
+        let is_blank = |unit: &&[u8]| (0..=0x20).any(|blank| utf16.unit(blank) == **unit);
+        let first = content.get(start..).unwrap_or_default().chunks_exact(2).find(|unit| !is_blank(unit));
+        // A mark alone makes no message: garbage ends as any other.
+        match first.is_some_and(|unit| b"MFB".iter().any(|letter| utf16.unit((*letter).into()) == *unit)) {
+            true => Units::Pairs(start, utf16),
+            false => Units::Bytes,
+        }
     }
 
     /// Whether an `FS` behind this content may be framing.
