@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fairway::config::Config;
-use fairway::intake::{Current, Intake, Writer};
+use fairway::intake::{Current, Intake, Work, Writer};
 use fairway::mllp::listener::Handler;
 use fairway::store::{Entry, MessageFilter, MessageKey, Prior, Reader, Sqlite, Store, StoreError};
 use fairway::telemetry::Metrics;
@@ -55,24 +55,29 @@ fn message(id: &str, nhs: &str) -> Bytes {
     text.into()
 }
 
+/// The sandbox of the example configuration, in front of a writer.
+fn sandbox_intake(queue: mpsc::Sender<Work>, metrics: Arc<Metrics>) -> Arc<Intake> {
+    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap();
+    Arc::new(Intake {
+        style: fairway_core::hl7v2::AckStyle::Standard,
+        environment: "sandbox",
+        feeds: Current::new(config.feeds),
+        queue,
+        memory: Arc::default(),
+        metrics,
+    })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_message_never_fails_its_batch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sandbox.db");
-    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap();
     let metrics = Arc::new(Metrics::new());
     let store = Faulty { real: Sqlite::open(&path).unwrap(), effects_of: "BAD", anything_of: "WORSE" };
     let writer = Writer::new("sandbox", Box::new(store), metrics.clone());
     let gauge = writer.gauge();
     let (queue, waiting) = mpsc::channel(100);
-    let intake = Arc::new(Intake {
-        style: fairway_core::hl7v2::AckStyle::Standard,
-        environment: "sandbox",
-        feeds: Current::new(config.feeds.clone()),
-        queue,
-        memory: Arc::default(),
-        metrics,
-    });
+    let intake = sandbox_intake(queue, metrics);
     let sent = [
         ("G1", "9434765919"),
         ("BAD", "9999999999"),
@@ -128,18 +133,10 @@ async fn one_bad_message_never_fails_its_batch() {
 async fn a_small_message_passes_large_ones_of_others_and_none_of_its_own_connection() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("sandbox.db");
-    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config.example.toml")).unwrap();
     let metrics = Arc::new(Metrics::new());
     let writer = Writer::new("sandbox", Box::new(Sqlite::open(&path).unwrap()), metrics.clone());
     let (queue, waiting) = mpsc::channel(100);
-    let intake = Arc::new(Intake {
-        style: fairway_core::hl7v2::AckStyle::Standard,
-        environment: "sandbox",
-        feeds: Current::new(config.feeds.clone()),
-        queue,
-        memory: Arc::default(),
-        metrics,
-    });
+    let intake = sandbox_intake(queue, metrics);
     // Each takes all memory that there is for large messages.
     let large = |id: &str| Bytes::from([&message(id, "9434765919")[..], &b"NTE|\r".repeat(200_000)].concat());
     let send = |messages: Vec<Bytes>, port: u16| {

@@ -118,6 +118,11 @@ impl Stay {
 /// The class of an encounter whose class nobody told (`PKBCS04`).
 const OTHER: &str = "OTH";
 
+/// The class that an event tells: `OTHER` stands for one that it does not tell (hl7-api 3.2), and takes the place of none.
+fn class_told(item: &EventItem) -> Option<&Json> {
+    item.resource.get("class").filter(|class| class.str_at("code") != Some(OTHER))
+}
+
 /// Whether a stay begins with an event of this kind: an admission, or one that is planned.
 fn begins_stay(kind: &str) -> bool {
     kind != "TRANSFER" && kind != "DISCHARGE"
@@ -125,28 +130,26 @@ fn begins_stay(kind: &str) -> bool {
 
 /// The label of an encounter: the most guarded one of its events, since their places, services and doctors stand side by
 /// side in it; of all that were told when it is cancelled.
-pub(super) fn label(items: &[EventItem]) -> Label {
-    let standing = Stay::of(items).standing;
-    if standing.is_empty() {
+pub(super) fn label(items: &[EventItem], stay: &Stay) -> Label {
+    if stay.standing.is_empty() {
         return most_guarded(items.iter().filter_map(|item| item.label));
     }
-    most_guarded(standing.iter().filter_map(|index| items[*index].label))
+    most_guarded(stay.standing.iter().filter_map(|index| items[*index].label))
 }
 
-/// The Encounter that `items` add up to, and what contradicts itself in it, if anything does: a complete sentence.
+/// The Encounter that `items` add up to, of which `stay` is left, and what contradicts itself in it, if anything does: a complete sentence.
 ///
 /// Status: the admission taken back and no event left, `cancelled`; a discharge, `finished`; nothing but a planned admission
 /// and its updates, `planned`; else `in-progress` (mapping-pitfalls 6). Class, service and doctors come from the latest event that
 /// has them; class and place keep their history with the times between which they held (hl7-api 10.4). Admission and
 /// discharge have the times of the whole stay (hl7-api 3.1). What else there is comes from the newest message.
-pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
-    let stay = Stay::of(items);
+pub(super) fn assemble(items: &[EventItem], stay: &Stay) -> (Json, Option<&'static str>) {
     let standing: Vec<&EventItem> = stay.standing.iter().map(|index| &items[*index]).collect();
     let told = items.iter().filter(|item| !item.cancels);
     let newest = standing.iter().copied().max_by_key(|item| item.entered_at).or(told.clone().next_back());
     let mut encounter = newest.map_or(Json::Null, |item| item.resource.clone());
     let Json::Object(object) = &mut encounter else { return (encounter, None) };
-    let times = Times::of(items, &stay);
+    let times = Times::of(items, stay);
     if standing.is_empty() && !stay.is_cancelled {
         // Nothing but a discharge or transfers was ever told, and that was taken back.
         reopen(object, times.start, told.clone().any(|item| item.kind == "TRANSFER"));
@@ -169,16 +172,12 @@ pub(super) fn assemble(items: &[EventItem]) -> (Json, Option<&'static str>) {
     object.insert("status", Json::string(status));
 
     let latest = |name: &str| ordered.iter().rev().find_map(|item| item.resource.get(name));
-    // `OTHER` stands for a class that an event does not tell (hl7-api 3.2), so it takes the place of none that is told.
-    let class_of =
-        |item: &'_ EventItem| item.resource.get("class").filter(|class| class.str_at("code") != Some(OTHER)).cloned();
-    let told_class = ordered.iter().rev().find_map(|item| class_of(item));
+    let told_class = ordered.iter().rev().find_map(|item| class_told(item)).cloned();
     let any_class = || latest("class").or_else(|| told.rev().find_map(|item| item.resource.get("class"))).cloned();
     if let Some(class) = told_class.or_else(any_class) {
         object.insert("class", class);
     }
-    let classes =
-        runs(&times, &ordered, |item| item.resource.get("class").filter(|class| class.str_at("code") != Some(OTHER)));
+    let classes = runs(&times, &ordered, class_told);
     if classes.len() > 1 {
         let history = classes.into_iter().map(|run| run.describe("class", run.value.clone())).collect();
         object.insert("classHistory", Json::Array(history));

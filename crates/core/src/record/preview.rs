@@ -41,7 +41,7 @@ pub fn preview(update: &RecordUpdate) -> Vec<(&'static str, ResourceId, Json)> {
             let is_cancellation = change.policy == Policy::Delete;
             let events: Vec<EventItem> =
                 std::iter::once(event(false)).chain(is_cancellation.then(|| event(true))).collect();
-            body = encounter::assemble(&events).0;
+            body = encounter::assemble(&events, &encounter::Stay::of(&events)).0;
         }
         // What is refused here is told by whoever decides.
         complete(change, ChangeKind::Created, &mut body).ok();

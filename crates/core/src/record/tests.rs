@@ -110,7 +110,7 @@ fn an_encounter_has_the_most_guarded_label_of_its_events() {
     let admit = event("ADMIT", 1, Some(Label::SexualHealth));
     let silent = event("DISCHARGE", 3, None);
     let other = event("TRANSFER", 2, Some(Label::GeneralHealth));
-    let label = encounter::label;
+    let label = |items: &[EventItem]| encounter::label(items, &encounter::Stay::of(items));
     assert_eq!(label(&[silent.clone(), admit.clone()]), Label::SexualHealth);
     // Its places stand side by side in it.
     assert_eq!(label(&[other.clone(), silent.clone(), admit.clone()]), Label::SexualHealth);

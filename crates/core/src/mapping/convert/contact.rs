@@ -52,8 +52,8 @@ fn number_and_mail(value: Value<'_>) -> (Option<(&'static str, String)>, Option<
     } else {
         part(1)
     };
-    let is_mail = number.is_empty() || is_mail(&number) || system == "email" && mail.is_some();
-    ((!is_mail).then(|| (system, number.into_owned())), mail)
+    let no_number = number.is_empty() || is_mail(&number) || system == "email" && mail.is_some();
+    ((!no_number).then(|| (system, number.into_owned())), mail)
 }
 
 fn made(value: Value<'_>, system: &str, text: &str, default_use: Option<&str>) -> Option<Json> {

@@ -286,19 +286,24 @@ fn identifier(
     made(number, kind, system, period)
 }
 
+/// Whether this is the NHS as the authority of its numbers.
+fn names_nhs(authority: &str) -> bool {
+    matches!(authority, "NHS" | "NHSNMBR" | "NHSNBR")
+}
+
 /// Whether a CX calls itself an NHS number and is none.
 pub(in crate::mapping) fn is_wrong_nhs_number(value: Value<'_>) -> bool {
     let number = value.component(1).trimmed();
     let part = |n: usize| value.component(4).subcomponent(n).trimmed();
     let kind = value.component(5).trimmed();
-    let named = matches!(&*part(1), "NHS" | "NHSNMBR" | "NHSNBR") || matches!(split_status(&kind).0, "NH" | "NHSNMBR");
+    let named = names_nhs(&part(1)) || matches!(split_status(&kind).0, "NH" | "NHSNMBR");
     named && nhs_number(&number).is_none()
 }
 
 /// Whether a number with a valid check digit is an NHS number: authority or type say so, or neither is there and the
 /// number is written as people write it, 943 476 5919 (mapping-pitfalls 3).
 fn is_nhs(number: &str, [name, id]: [&str; 2], kind: Option<&str>) -> bool {
-    if matches!(name, "NHS" | "NHSNMBR" | "NHSNBR") || id == "2.16.840.1.113883.2.1.4.1" {
+    if names_nhs(name) || id == "2.16.840.1.113883.2.1.4.1" {
         return true;
     }
     let alone = name.is_empty() && id.is_empty();

@@ -193,12 +193,13 @@ impl Draft<'_> {
         let tells_time =
             !cancels && ["period.start", "period.end"].iter().any(|time| event.resource.at(time).is_some());
         let index = encounter::add(&mut items, event)?;
-        let counts = encounter::Stay::of(&items).counts(index);
-        let (body, contradiction) = encounter::assemble(&items);
+        let stay = encounter::Stay::of(&items);
+        let counts = stay.counts(index);
+        let (body, contradiction) = encounter::assemble(&items, &stay);
         if let Some(text) = contradiction.filter(|_| counts && tells_time) {
             return Err(Refusal::new(Fault::Conflict, text));
         }
-        let label = encounter::label(&items);
+        let label = encounter::label(&items, &stay);
         if !counts && *head.body == body && head.label == label {
             let entered_at = head.entered_at.max(sent_at);
             self.touched.insert(head.id, Arc::new(PointHead { entered_at, items: items.into(), ..(**head).clone() }));
